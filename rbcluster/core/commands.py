@@ -1,0 +1,129 @@
+"""Commands: the only messages that change `ClusterState`, and their msgpack form.
+
+The proposer stamps instants and random values into a command; `core/apply.py` never asks for any.
+On the wire a command is ``0x00 | msgpack([schema version, kind, fields])``: the first byte is
+PySyncObj's own mark for a plain command, and an unknown version or kind is refused, not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.state import Member, Policy, Presence, Reservation
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
+from rbcluster.hs.time_period import TimePeriod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedCluster:
+    """Found the cluster from cluster.toml. Refused once it has been founded."""
+
+    name: str
+    members: tuple[Member, ...]
+    services: Mapping[OnionAddress, str]  # address -> the operator's short name for it
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeOffice:
+    """A new leader claims the right to reserve. Refused unless the term is above the last."""
+
+    node: NodeId
+    term: Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportIntroPoints:
+    """A node says which introduction points it holds for a service; none withdraws them.
+
+    `descriptor` is the signed document they were read from: the leader verifies it against the
+    address before the command enters the log; `apply` keeps only the points.
+    """
+
+    node: NodeId
+    service: OnionAddress
+    points: tuple[IntroPoint, ...]
+    traits: ServiceTraits
+    descriptor: bytes  # empty only when `points` is
+    reported_at: UnixMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPresence:
+    """The office holder saw a node fall silent, or heard it again."""
+
+    node: NodeId
+    presence: Presence
+    office_node: NodeId
+    office_term: Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservePublication:
+    """Set a revision apart for one round of uploads.
+
+    Accepted only from the office holder of that very term, only for
+    ``floor < revision <= floor + MAX_REVISION_STEP``, and only within the upload budget.
+    """
+
+    service: OnionAddress
+    period: TimePeriod
+    reservation: Reservation
+    is_withdrawal: bool  # it takes points away: may use the part of the budget kept for that
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseFloor:
+    """An HSDir holds a revision that is not ours: reserve only above it."""
+
+    service: OnionAddress
+    period: TimePeriod
+    floor: RevisionCounter
+    office_node: NodeId
+    office_term: Term
+    at: UnixMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRound:
+    """How a round ended: which HSDirs hold the revision, which refused it and why."""
+
+    service: OnionAddress
+    period: TimePeriod
+    revision: RevisionCounter
+    accepted: frozenset[Fingerprint]
+    refused: Mapping[Fingerprint, str]
+    finished_at: UnixMs
+    refresh_at: UnixMs
+    office_node: NodeId
+    office_term: Term
+
+
+Command = (
+    SeedCluster
+    | TakeOffice
+    | ReportIntroPoints
+    | SetPresence
+    | ReservePublication
+    | RaiseFloor
+    | RecordRound
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The command changed the state (or confirmed what it said)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The command changed nothing; the rule it broke, in a few words."""
+
+    rule: str
+
+
+Verdict = Applied | Refused

@@ -17,6 +17,7 @@ from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
+from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.hs.params import MAX_INTRO_POINTS
 from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
 
@@ -107,7 +108,7 @@ class Reservation:
     term: Term
     reserved_at: UnixMs
     hsdirs: tuple[Fingerprint, ...]  # every HSDir that must accept it, ring order
-    num_points: int
+    auth_keys: tuple[IntroAuthKey, ...]  # the introduction points it puts on show, in order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

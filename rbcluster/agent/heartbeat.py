@@ -1,0 +1,54 @@
+"""What a node tells every other once a second: that it lives, and whether it could publish.
+
+Heartbeats travel beside Raft, not through its log: only what follows from them (a node withdrawn,
+an office handed over) is replicated.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rbcluster.errors import ParseError
+
+HEARTBEAT_EVERY_S = 1.0
+
+
+class TorSummary(BaseModel):
+    """The state of a node's tor, as its operator wants to see it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    connected: bool = False
+    version: str | None = Field(default=None, max_length=200)
+    bootstrapped: int | None = Field(default=None, ge=0, le=100)  # percent
+
+
+class Heartbeat(BaseModel):
+    """One node's word about itself; unknown fields of a newer version are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    sent_at_ms: int = Field(ge=0)  # the sender's wall clock
+    faults: tuple[str, ...] = Field(default=(), max_length=32)  # why it could not publish; none: can
+    tor: TorSummary = TorSummary()
+    version: str = Field(default="", max_length=100)  # of rbcluster
+
+    @property
+    def can_publish(self) -> bool:
+        """Whether the sender could do the leader's work now."""
+        return not self.faults
+
+    def to_bytes(self) -> bytes:
+        """Encode for the link."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Heartbeat:
+        """Decode what a peer sent.
+
+        :raises ParseError: if it is no heartbeat.
+        """
+        try:
+            return cls.model_validate_json(payload)
+        except ValidationError as error:
+            raise ParseError(f"no heartbeat: {error.error_count()} faulty fields") from error

@@ -1,0 +1,161 @@
+"""One node: its parts, joined, and the loops that keep them going.
+
+::
+
+    tor ──points──> Reporter ──report──┐
+    peers ──heartbeats──> OfficeKeeper ─┤ propose        ┌─ apply ─> ClusterState (every node)
+                          Publisher ────┴──────> Raft ───┘                 │
+                             ^                                            plan
+                             └──────────── decide what to upload <─────────┘
+
+The loops are level-triggered: any change rings every bell. A loop that meets a bug logs it and
+goes on; nothing short of the process's end stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from rbcluster import __version__
+from rbcluster.agent.clock import Clock
+from rbcluster.agent.heartbeat import HEARTBEAT_EVERY_S, Heartbeat, TorSummary
+from rbcluster.agent.keyring import Keyring
+from rbcluster.agent.office import OfficeKeeper
+from rbcluster.agent.peers import PeerTable
+from rbcluster.agent.ports import Cluster, Tor
+from rbcluster.agent.publisher import Publisher
+from rbcluster.agent.readiness import Senses, publishing_faults
+from rbcluster.agent.reporter import Reporter
+from rbcluster.agent.revision_floor import FloorFinder
+from rbcluster.agent.upload_round import RoundContext
+from rbcluster.agent.wakeup import Wakeup
+from rbcluster.core.commands import SeedCluster
+from rbcluster.core.ids import NodeId
+from rbcluster.errors import ParseError
+from rbcluster.hs.randomness import RandomSource
+
+_LOG = logging.getLogger(__name__)
+
+RESTART_AFTER_BUG_S = 1.0
+
+
+class Node:
+    """A node's agent, over a cluster and a tor that others opened."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        *,
+        cluster: Cluster,
+        tor: Tor,
+        keyring: Keyring,
+        seed: SeedCluster,
+        clock: Clock,
+        rng: RandomSource,
+    ) -> None:
+        self.node = node
+        self.cluster = cluster
+        self.tor = tor
+        self.keyring = keyring
+        self.clock = clock
+        self.peers = PeerTable(clock.monotonic())
+        self.floors = FloorFinder(node, cluster, tor, clock)
+        self._bells = [Wakeup() for _ in range(4)]
+        reporting, office, publishing, self._heartbeat_bell = self._bells
+        self.reporter = Reporter(node, cluster, tor, clock, reporting)
+        self.office = OfficeKeeper(
+            node, cluster, self.peers, clock, office, seed, self.publishing_faults
+        )
+        self.publisher = Publisher(
+            RoundContext(
+                node=node,
+                cluster=cluster,
+                tor=tor,
+                keyring=keyring,
+                floors=self.floors,
+                clock=clock,
+                rng=rng,
+            ),
+            publishing,
+        )
+
+    def ring(self) -> None:
+        """Make every loop look again."""
+        for bell in self._bells:
+            bell.ring()
+
+    def hear(self, sender: NodeId, payload: bytes) -> None:
+        """Take in a message that came beside Raft."""
+        try:
+            heartbeat = Heartbeat.from_bytes(payload)
+        except ParseError as error:
+            _LOG.warning("node=%s sent something else than a heartbeat: %s", sender, error)
+            return
+        self.peers.hear(
+            sender, heartbeat, now=self.clock.monotonic(), wall_ms=self.clock.wall_ms()
+        )
+
+    def publishing_faults(self) -> tuple[str, ...]:
+        """List why this node could not publish now."""
+        state = self.cluster.state
+        return publishing_faults(
+            Senses(
+                tor=self.tor.status,
+                consensus=self.tor.consensus,
+                services_without_key=tuple(s for s in state.services if not self.keyring.has(s)),
+                clock_offset_ms=self.clock_offset_ms(),
+                wall_ms=self.clock.wall_ms(),
+                storage_fault=self.cluster.view.storage_fault,
+            )
+        )
+
+    def clock_offset_ms(self) -> int:
+        """Tell how far this clock is ahead of the voters' median."""
+        return self.peers.own_clock_offset_ms(self.cluster.view.voters, myself=self.node)
+
+    def heartbeat(self) -> Heartbeat:
+        """Say how this node is."""
+        tor = self.tor.status
+        return Heartbeat(
+            sent_at_ms=self.clock.wall_ms(),
+            faults=self.publishing_faults()[:32],
+            tor=TorSummary(
+                connected=tor.connected, version=tor.version, bootstrapped=tor.bootstrapped
+            ),
+            version=__version__,
+        )
+
+    async def run(self) -> None:
+        """Run every loop until cancelled."""
+        unsubscribe = self.cluster.subscribe(self.ring)
+        try:
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(_keep_going("reporter", self.reporter.run))
+                loops.create_task(_keep_going("office", self.office.run))
+                loops.create_task(_keep_going("publisher", self.publisher.run))
+                loops.create_task(_keep_going("heartbeat", self._beat))
+        finally:
+            unsubscribe()
+
+    async def _beat(self) -> None:
+        """Tell the others how this node is: once a second, and at once when that changes."""
+        last_faults: tuple[str, ...] | None = None
+        due = self.clock.monotonic()
+        while True:
+            heartbeat, now = self.heartbeat(), self.clock.monotonic()
+            if now >= due or heartbeat.faults != last_faults:
+                self.cluster.broadcast(heartbeat.to_bytes())
+                last_faults, due = heartbeat.faults, now + HEARTBEAT_EVERY_S
+            await self._heartbeat_bell.wait(due - now)
+
+
+async def _keep_going(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop; should it meet a bug, log that and start it anew."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            _LOG.exception("a bug: the %s loop failed and is started anew; please report it", name)
+            await asyncio.sleep(RESTART_AFTER_BUG_S)

@@ -1,0 +1,153 @@
+"""The duties of a leader that are not publishing: found, take office, watch over presence, yield.
+
+Level-triggered; every step is a command that `apply` checks against the office, so acting on a
+stale belief of leading changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rbcluster.agent.clock import Clock
+from rbcluster.agent.heartbeat import HEARTBEAT_EVERY_S
+from rbcluster.agent.peers import PeerTable
+from rbcluster.agent.ports import Cluster
+from rbcluster.agent.wakeup import Wakeup
+from rbcluster.core.codec import encode_command
+from rbcluster.core.commands import (
+    Applied,
+    Command,
+    SeedCluster,
+    SetPresence,
+    TakeOffice,
+)
+from rbcluster.core.ids import NodeId
+from rbcluster.core.state import Member, Office, Presence, Role
+from rbcluster.errors import RaftError
+from rbcluster.raft.engine import Outcome, RaftRole
+
+_LOG = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.5  # silence is noticed at this grain
+HAND_OVER_AFTER_S = 2.0  # how long a leader may be unable to publish
+PROPOSE_TIMEOUT_S = 5.0
+TRANSFER_TIMEOUT_S = 3.0
+FRESH_HEARTBEAT_S = 3 * HEARTBEAT_EVERY_S  # a successor must have been heard within this
+
+
+def holds_office(cluster: Cluster, node: NodeId) -> bool:
+    """Tell whether `node`, which asks this of its own replica, leads and has taken office."""
+    view = cluster.view
+    return view.role is RaftRole.LEADER and cluster.state.office == Office(
+        node=node, term=view.term
+    )
+
+
+@dataclass(slots=True)
+class OfficeKeeper:
+    """What a node does about leading, beside publishing."""
+
+    node: NodeId
+    cluster: Cluster
+    peers: PeerTable
+    clock: Clock
+    wakeup: Wakeup
+    seed: SeedCluster  # how to found the cluster, from cluster.toml
+    own_faults: Callable[[], tuple[str, ...]]
+    unable_since: float | None = None  # monotonic; since when this leader can't publish
+
+    async def run(self) -> None:
+        """Do the leader's duties for ever, when leading."""
+        while True:
+            if self.cluster.view.role is RaftRole.LEADER:
+                await self._lead()
+            else:
+                self.unable_since = None
+            await self.wakeup.wait(LOOK_EVERY_S)
+
+    async def _lead(self) -> None:
+        if not self.cluster.state.is_seeded:
+            await self._propose(self.seed)
+        elif not holds_office(self.cluster, self.node):
+            await self._propose(TakeOffice(node=self.node, term=self.cluster.view.term))
+        else:
+            for command in self._presence_changes():
+                await self._propose(command)
+            await self._yield_if_unable()
+
+    def _presence_changes(self) -> Iterator[SetPresence]:
+        """Find the members whose presence is not what their silence says."""
+        state, now = self.cluster.state, self.clock.monotonic()
+        for member in state.members.values():
+            presence = self._presence(member, now)
+            if presence is not member.presence:
+                _LOG.info("node=%s is now %s", member.node, presence.value)
+                yield SetPresence(
+                    node=member.node,
+                    presence=presence,
+                    office_node=self.node,
+                    office_term=self.cluster.view.term,
+                )
+
+    def _presence(self, member: Member, now: float) -> Presence:
+        if member.node == self.node:
+            return Presence.LIVE
+        silent_ms = 1000 * self.peers.silent_s(member.node, now)
+        if silent_ms >= self.cluster.state.policy.withdraw_after_ms:
+            return Presence.WITHDRAWN
+        heard = self.peers.record(member.node) is not None
+        return Presence.LIVE if heard else member.presence
+
+    async def _yield_if_unable(self) -> None:
+        """Hand over to a node that can publish, when this one can't for a while."""
+        now = self.clock.monotonic()
+        faults = self.own_faults()
+        if not faults:
+            self.unable_since = None
+            return
+        if self.unable_since is None:
+            self.unable_since = now
+        if now - self.unable_since < HAND_OVER_AFTER_S:
+            return
+        successor = self._successor(now)
+        if successor is None:
+            return  # nobody can: stay, and let status say why
+        _LOG.warning("handing over to node=%s: %s", successor, "; ".join(faults))
+        await self.hand_over(successor)
+
+    def _successor(self, now: float) -> NodeId | None:
+        """Choose a connected voter that says it could publish, and said so just now."""
+        for member in self.cluster.state.members.values():
+            record = self.peers.record(member.node)
+            if (
+                member.node != self.node
+                and member.role is Role.VOTER
+                and member.node in self.cluster.view.connected
+                and record is not None
+                and record.heartbeat.can_publish
+                and now - record.heard_at < FRESH_HEARTBEAT_S
+            ):
+                return member.node
+        return None
+
+    async def hand_over(self, successor: NodeId | None = None) -> None:
+        """Give the leadership away; failing to is logged, not raised."""
+        try:
+            await self.cluster.transfer(successor, TRANSFER_TIMEOUT_S)
+        except RaftError as error:
+            _LOG.warning("the leadership could not be handed over: %s", error)
+
+    async def leave_office(self) -> None:
+        """Hand over before this node stops, to one that can publish if there is one."""
+        if self.cluster.view.role is RaftRole.LEADER and len(self.cluster.view.voters) > 1:
+            await self.hand_over(self._successor(self.clock.monotonic()))
+
+    async def _propose(self, command: Command) -> None:
+        result = await self.cluster.propose(encode_command(command), PROPOSE_TIMEOUT_S)
+        if result.outcome is Outcome.COMMITTED and isinstance(result.verdict, Applied):
+            return
+        _LOG.info(
+            "%s was not taken: %s", type(command).__name__, result.detail or result.verdict
+        )

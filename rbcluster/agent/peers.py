@@ -1,0 +1,58 @@
+"""What this node has heard from the others: who is silent, who could publish, whose clock is off.
+
+Every node keeps this table, not only the leader, so that a new leader need not wait to know.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rbcluster.agent.heartbeat import Heartbeat
+from rbcluster.core.ids import NodeId, UnixMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerRecord:
+    """The last word of one node."""
+
+    heartbeat: Heartbeat
+    heard_at: float  # monotonic seconds
+    clock_offset_ms: int  # the sender's wall clock less ours, the way here included
+
+
+class PeerTable:
+    """The last heartbeat of every node.
+
+    :param started_at: monotonic seconds; a node never heard counts as heard then, so that a
+        node that has only just started calls nobody silent.
+    """
+
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
+        self._records: dict[NodeId, PeerRecord] = {}
+
+    def hear(self, node: NodeId, heartbeat: Heartbeat, *, now: float, wall_ms: UnixMs) -> None:
+        """Take in a heartbeat that arrived at `now` (monotonic) and `wall_ms` (our wall clock)."""
+        self._records[node] = PeerRecord(
+            heartbeat=heartbeat, heard_at=now, clock_offset_ms=heartbeat.sent_at_ms - wall_ms
+        )
+
+    def record(self, node: NodeId) -> PeerRecord | None:
+        """Return the last word of a node, None if it was never heard."""
+        return self._records.get(node)
+
+    def silent_s(self, node: NodeId, now: float) -> float:
+        """Tell for how many seconds a node has been silent."""
+        record = self._records.get(node)
+        return now - (record.heard_at if record else self._started_at)
+
+    def own_clock_offset_ms(self, voters: Iterable[NodeId], *, myself: NodeId) -> int:
+        """Tell how far our wall clock is ahead of the median of the voters' (milliseconds).
+
+        A voter never heard is left out; ours counts as one of them.
+        """
+        records = (self._records.get(node) for node in voters if node != myself)
+        offsets = [record.clock_offset_ms for record in records if record]
+        return -round(statistics.median([0, *offsets]))

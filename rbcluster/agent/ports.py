@@ -1,0 +1,68 @@
+"""What the agent needs of its two adapters, as protocols: the cluster and the tor beside it.
+
+`raft/engine.py` and `tor/controller.py` fulfil them; tests and the simulator bring their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rbcluster.core.commands import Verdict
+from rbcluster.core.ids import NodeId
+from rbcluster.core.state import ClusterState
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
+from rbcluster.raft.engine import ProposalResult, RaftView
+from rbcluster.tor.controller import LocalIntroPoints, TorStatus
+from rbcluster.tor.descriptor_fetch import FetchResult
+from rbcluster.tor.descriptor_upload import UploadResult
+
+
+class Cluster(Protocol):
+    """The replicated state machine, as one node sees it."""
+
+    @property
+    def state(self) -> ClusterState:
+        """The state after the last applied command."""
+
+    @property
+    def view(self) -> RaftView:
+        """Who leads, which term, who is connected."""
+
+    async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
+        """Have a command committed."""
+
+    async def transfer(self, to: NodeId | None, timeout_s: float) -> None:
+        """Hand the leadership to another voter."""
+
+    def broadcast(self, payload: bytes) -> None:
+        """Send a small message to every connected node."""
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Be told when the state or the view may have changed."""
+
+
+class Tor(Protocol):
+    """The tor of this node."""
+
+    @property
+    def status(self) -> TorStatus:
+        """Whether it answers, and what is wrong with it."""
+
+    @property
+    def consensus(self) -> ConsensusView | None:
+        """The network as this tor knows it."""
+
+    def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
+        """What it holds for a service now; None if no circuit stands."""
+
+    async def upload(
+        self, address: OnionAddress, document: bytes, hsdir: Fingerprint, timeout_s: float
+    ) -> UploadResult:
+        """Post a descriptor to one HSDir and wait for its answer."""
+
+    async def fetch(
+        self, address: OnionAddress, hsdir: Fingerprint, timeout_s: float
+    ) -> FetchResult:
+        """Ask one HSDir for the descriptor of the period in force."""

@@ -1,0 +1,71 @@
+"""Could this node publish, if it led? Every reason why not, as a sentence for its operator.
+
+Pure: each input is a value. The answer travels in heartbeats; a leader that is not ready hands
+over to a node that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from rbcluster.agent.clock import to_instant
+from rbcluster.core.ids import UnixMs
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.consensus_view import ConsensusView
+from rbcluster.tor.controller import TorStatus
+
+MAX_CLOCK_OFFSET_MS = 30_000  # beyond this, revisions and periods could disagree between leaders
+CONSENSUS_GRACE = timedelta(hours=24)  # tor, too, works on from a consensus this long expired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """Everything readiness depends on."""
+
+    tor: TorStatus
+    consensus: ConsensusView | None
+    services_without_key: tuple[OnionAddress, ...]
+    clock_offset_ms: int  # ahead of the voters' median
+    wall_ms: UnixMs
+    storage_fault: str | None
+
+
+def publishing_faults(senses: Senses) -> tuple[str, ...]:
+    """List why a node could not publish; empty if it could."""
+    return (
+        *_tor_faults(senses.tor),
+        *_consensus_faults(senses.consensus, senses.wall_ms),
+        *_key_faults(senses.services_without_key),
+        *_clock_faults(senses),
+        *([senses.storage_fault] if senses.storage_fault else []),
+    )
+
+
+def _tor_faults(tor: TorStatus) -> Iterator[str]:
+    if not tor.connected:
+        yield "tor's control port does not answer"
+    yield from tor.faults
+
+
+def _consensus_faults(view: ConsensusView | None, wall_ms: UnixMs) -> Iterator[str]:
+    if view is None:
+        yield "tor has no consensus yet"
+    elif to_instant(wall_ms) > view.valid_until + CONSENSUS_GRACE:
+        yield f"tor's consensus expired at {view.valid_until:%Y-%m-%d %H:%M} UTC"
+
+
+def _key_faults(services: Iterable[OnionAddress]) -> Iterator[str]:
+    for address in services:
+        yield f"no master key for {address.shortened()} on this node"
+
+
+def _clock_faults(senses: Senses) -> Iterator[str]:
+    if abs(senses.clock_offset_ms) > MAX_CLOCK_OFFSET_MS:
+        yield (
+            f"this clock is {senses.clock_offset_ms / 1000:+.0f} s off the median of the voters: "
+            "set it by NTP"
+        )
+    if senses.consensus and to_instant(senses.wall_ms) < senses.consensus.valid_after:
+        yield "this clock is behind tor's consensus: set it by NTP"

@@ -1,0 +1,258 @@
+"""One round: reserve a revision, upload to every responsible HSDir, record who holds it.
+
+::
+
+    learn the floor -> reserve (committed by Raft) -> build, sign, post, one encoding per HSDir
+          ^                                                   |
+          |   an HSDir holds more: raise the floor            v
+          +------------------------------------- record who accepted; retry the silent ones
+
+The committed reservation is the fencing token: before each post the node checks that it still
+leads in the term that reserved. Should leadership be lost on the very line after, what goes out
+bears a revision that any later leader's is above, and HSDirs keep the higher one.
+
+What happens to each HSDir within the round is `core/round.py`, a pure value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from rbcluster.agent.clock import Clock, to_instant
+from rbcluster.agent.keyring import Keyring
+from rbcluster.agent.office import holds_office
+from rbcluster.agent.ports import Cluster, Tor
+from rbcluster.agent.revision_floor import FloorFinder
+from rbcluster.core.codec import encode_command
+from rbcluster.core.commands import Applied, Command, RecordRound, ReservePublication
+from rbcluster.core.decide import Publish
+from rbcluster.core.ids import NodeId, RevisionCounter, UnixMs
+from rbcluster.core.plan import WantedDescriptor
+from rbcluster.core.round import UploadRound
+from rbcluster.core.state import Publication, Reservation
+from rbcluster.errors import RbclusterError
+from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
+from rbcluster.hs.randomness import RandomSource
+from rbcluster.raft.engine import Outcome
+from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
+
+_LOG = logging.getLogger(__name__)
+
+PROPOSE_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 30.0  # an HSDir silent for longer: unknown, the same revision is sent again
+RETRY_S = 1.0  # after a reservation that was not taken
+RECORD_EVERY_S = 1.0  # while answers trickle in, what is known is recorded at most this often
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundContext:
+    """What every round needs."""
+
+    node: NodeId
+    cluster: Cluster
+    tor: Tor
+    keyring: Keyring
+    floors: FloorFinder
+    clock: Clock
+    rng: RandomSource
+
+
+class UploadRoundRunner:
+    """Carries out one decision to publish one descriptor."""
+
+    def __init__(self, context: RoundContext, wanted: WantedDescriptor, decision: Publish) -> None:
+        self._context = context
+        self._wanted = wanted
+        self._decision = decision
+        self._retired = False
+        self.is_reserving = True  # the replicated state does not show this round yet
+
+    def retire(self) -> None:
+        """Send nothing more; uploads in flight are waited for, so that none overtakes another."""
+        self._retired = True
+
+    async def run(self) -> None:
+        """Carry the round to its end; nothing it meets is raised."""
+        try:
+            reservation = await self._reserve()
+            if reservation is None:
+                await asyncio.sleep(RETRY_S)  # a pause between attempts, not a wait for anything
+                return
+            self.is_reserving = False
+            await self._upload(reservation)
+        except RbclusterError as error:
+            _LOG.warning("a round of uploads was broken off (the next one repairs it): %s", error)
+            await asyncio.sleep(RETRY_S)
+        except Exception:
+            _LOG.exception("a bug: a round of uploads failed")
+            await asyncio.sleep(RETRY_S)
+        finally:
+            self.is_reserving = False
+
+    # --- reserving
+
+    async def _reserve(self) -> Reservation | None:
+        """Have a revision committed for this round; None if it was not."""
+        context, wanted = self._context, self._wanted
+        publication = self._publication()
+        if publication is None:
+            held = await context.floors.held_elsewhere(wanted)
+            if held is not None:
+                await self._propose(context.floors.raise_to(wanted, held))
+                publication = self._publication()
+        now = context.clock.wall_ms()
+        keys = context.keyring.for_period(wanted.service, wanted.slot_time.period)
+        revision = keys.scheme.revision_for(wanted.slot_time, to_instant(now))
+        if publication is not None:
+            revision = max(revision, publication.floor + 1)
+        reservation = Reservation(
+            slot=wanted.slot_time.slot,
+            revision=RevisionCounter(revision),
+            digest=wanted.digest,
+            node=context.node,
+            term=context.cluster.view.term,
+            reserved_at=now,
+            hsdirs=wanted.hsdirs,
+            auth_keys=tuple(placed.point.auth_key for placed in wanted.points),
+        )
+        taken = await self._propose(
+            ReservePublication(
+                service=wanted.service,
+                period=wanted.slot_time.period,
+                reservation=reservation,
+                is_withdrawal=self._decision.is_withdrawal,
+            )
+        )
+        return reservation if taken else None
+
+    def _publication(self) -> Publication | None:
+        return self._context.cluster.state.publications.get(self._wanted.key)
+
+    async def _propose(self, command: Command) -> bool:
+        result = await self._context.cluster.propose(encode_command(command), PROPOSE_TIMEOUT_S)
+        if result.outcome is Outcome.COMMITTED and isinstance(result.verdict, Applied):
+            return True
+        _LOG.info("%s was not taken: %s", type(command).__name__, result.detail or result.verdict)
+        return False
+
+    # --- uploading
+
+    def _may_send(self, reservation: Reservation) -> bool:
+        """Check the fencing token: still in office, and the reservation still the last one."""
+        context, publication = self._context, self._publication()
+        return (
+            not self._retired
+            and holds_office(context.cluster, context.node)
+            and publication is not None
+            and publication.reservation == reservation
+            and publication.floor == reservation.revision
+        )
+
+    async def _upload(self, reservation: Reservation) -> None:
+        """Post to every HSDir until each holds the revision, or the round is overtaken."""
+        clock = self._context.clock
+        round_ = UploadRound.over(reservation.hsdirs)
+        recorded: tuple[frozenset[Fingerprint], Mapping[Fingerprint, str]] | None = None
+        record_due = clock.monotonic() + RECORD_EVERY_S
+        in_flight: dict[asyncio.Task[UploadResult], Fingerprint] = {}
+        while True:
+            now = clock.monotonic()
+            may_send = self._may_send(reservation)
+            if may_send:
+                for hsdir in round_.due(now):
+                    round_ = round_.sent(hsdir, now)
+                    in_flight[self._post(reservation, hsdir)] = hsdir
+            known = (round_.accepted, round_.failures)
+            if known != recorded and (not in_flight or now >= record_due):
+                await self._record(reservation, round_)
+                recorded, record_due = known, now + RECORD_EVERY_S
+            if not in_flight and (not may_send or round_.is_settled):
+                break
+            done = await self._wait_for_answers(in_flight, round_.next_deadline(), record_due)
+            for task in done:
+                round_ = round_.answered(in_flight.pop(task), task.result(), clock.monotonic())
+        if round_.overtaken and self._may_send(reservation):
+            await self._rise_above(round_)
+
+    async def _wait_for_answers(
+        self,
+        in_flight: Mapping[asyncio.Task[UploadResult], Fingerprint],
+        next_send: float | None,
+        record_due: float,
+    ) -> set[asyncio.Task[UploadResult]]:
+        """Wait for an answer, or until something else is due (at most a second)."""
+        now = self._context.clock.monotonic()
+        deadlines = [record_due] if in_flight else []
+        deadlines += [next_send] if next_send is not None else []
+        timeout_s = max(0.0, min([now + RECORD_EVERY_S, *(d for d in deadlines if d > now)]) - now)
+        if not in_flight:
+            await asyncio.sleep(timeout_s)
+            return set()
+        done, _ = await asyncio.wait(
+            in_flight, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        return done
+
+    def _post(self, reservation: Reservation, hsdir: Fingerprint) -> asyncio.Task[UploadResult]:
+        """Start one upload, in an encoding of its own as tor does."""
+        return asyncio.create_task(self._build_and_post(reservation, hsdir))
+
+    async def _build_and_post(self, reservation: Reservation, hsdir: Fingerprint) -> UploadResult:
+        context, wanted = self._context, self._wanted
+        period = wanted.slot_time.period
+        content = DescriptorContent(
+            identity=wanted.service.identity,
+            period=period,
+            keypair=context.keyring.for_period(wanted.service, period).keypair,
+            revision=reservation.revision,
+            points=tuple(placed.point for placed in wanted.points),
+            traits=wanted.traits,
+        )
+        document = build_descriptor(content, to_instant(context.clock.wall_ms()), context.rng)
+        if not self._may_send(reservation):  # building took time: look again, last of all
+            return UploadResult(outcome=UploadOutcome.NOT_SENT, detail="no longer in office")
+        return await context.tor.upload(wanted.service, document, hsdir, ANSWER_TIMEOUT_S)
+
+    async def _record(self, reservation: Reservation, round_: UploadRound) -> None:
+        """Replicate who holds the revision; what is lost here is only found out again."""
+        context, now = self._context, self._context.clock.wall_ms()
+        policy = context.cluster.state.policy
+        _LOG.info(
+            "round slot=%s revision=%d: %d of %d HSDirs accepted",
+            reservation.slot.value,
+            reservation.revision,
+            len(round_.accepted),
+            len(reservation.hsdirs),
+        )
+        await self._propose(
+            RecordRound(
+                service=self._wanted.service,
+                period=self._wanted.slot_time.period,
+                revision=reservation.revision,
+                accepted=round_.accepted,
+                refused=round_.failures,
+                finished_at=now,
+                refresh_at=UnixMs(
+                    now + _uniform(policy.refresh_min_ms, policy.refresh_max_ms, context.rng)
+                ),
+                office_node=context.node,
+                office_term=reservation.term,
+            )
+        )
+
+    async def _rise_above(self, round_: UploadRound) -> None:
+        """Raise the floor above what an HSDir holds; the next look starts a new round."""
+        command = await self._context.floors.above(self._wanted, round_.overtaken)
+        if command is not None:
+            await self._propose(command)
+
+
+def _uniform(low: int, high: int, rng: RandomSource) -> int:
+    """Draw uniformly from low..high (the bias over 64 random bits is nothing)."""
+    return low + int.from_bytes(rng(8), "big") % (high - low + 1)

@@ -6,7 +6,6 @@ Spec: rend-spec-v3 6 [ONIONADDRESS].
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class OnionAddress:
             raise ParseError(msg)
         try:
             raw = base64.b32decode(label.upper())
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error, or not ASCII
             raise ParseError(f"{text!r} is no v3 onion address: not base32") from error
         key, checksum, version = raw[:KEY_BYTES], raw[KEY_BYTES:-1], raw[-1]
         if version != HS_VERSION:

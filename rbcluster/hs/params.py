@@ -18,7 +18,11 @@ ADDRESS_CHARS = 56  # base32 characters before ".onion"
 MAX_INTRO_POINTS = 20  # hs_config.h: a client rejects a descriptor that lists more
 MAX_DESCRIPTOR_BYTES = 50_000  # hs_config.h HS_DESC_MAX_LEN, also the consensus parameter's default
 DESCRIPTOR_LIFETIME = timedelta(minutes=180)  # hs_descriptor.h HS_DESC_DEFAULT_LIFETIME
+MAX_LIFETIME = timedelta(hours=12)  # hs_descriptor.h HS_DESC_MAX_LIFETIME: clients take no more
+MAX_REVISION = 2**64 - 1  # rend-spec-v3 2.4
 CERT_LIFETIME = timedelta(hours=54)  # hs_descriptor.h HS_DESC_CERT_LIFETIME
+MIDDLE_LAYER_MULTIPLE = 10_000  # bytes: its text is padded to a multiple; rend-spec-v3 2.5.1.1
+AUTH_CLIENT_MULTIPLE = 16  # auth-client lines, fakes included; rend-spec-v3 2.5.1.2
 REFRESH_MIN = timedelta(minutes=60)  # hs_service.h: tor re-uploads after a uniform 60..120 min
 REFRESH_MAX = timedelta(minutes=120)
 

@@ -90,8 +90,10 @@ class TimePeriod:
         if valid_after.tzinfo is None:
             raise ValueError("valid_after must be an aware UTC instant")
         length_min = times.period_length // _MINUTE
-        since = valid_after - _EPOCH - times.rotation_offset
-        return cls(number=(since // _MINUTE) // length_min, length_min=length_min)
+        # Both in whole minutes before they are subtracted, as tor does: it matters only for a
+        # testing network whose offset is no whole minute.
+        minutes = (valid_after - _EPOCH) // _MINUTE - times.rotation_offset // _MINUTE
+        return cls(number=minutes // length_min, length_min=length_min)
 
     def next(self) -> TimePeriod:
         """Return the period after this one."""

@@ -1,0 +1,55 @@
+"""`rbcluster`: the commands, and how they fail.
+
+A command's module knows its options and calls the rest of the package; pages are drawn by modules
+of their own (`status_page.py`, `descriptor_page.py`).
+
+Overview::
+
+    rbcluster init              certificates, keys and cluster.toml for a new cluster
+    rbcluster run               the daemon
+    rbcluster status            how the cluster is
+    rbcluster key new | show    master keys
+    rbcluster descriptor show   decode any v3 descriptor
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import click
+
+from rbcluster import __version__
+from rbcluster.cli.complaint import complain
+from rbcluster.cli.descriptor import descriptor
+from rbcluster.cli.init import init
+from rbcluster.cli.key import key
+from rbcluster.cli.run import run
+from rbcluster.cli.status import status
+from rbcluster.errors import RbclusterError
+
+
+class _Commands(click.Group):
+    """Turns errors raised on purpose into a line on stderr; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except RbclusterError as error:
+            complain(error)
+            ctx.exit(1)
+
+
+@click.group(
+    name="rbcluster", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="rbcluster")
+def main() -> None:
+    """Keep Tor onion services reachable from many identical nodes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a mark
+
+
+for command in (init, run, status, key, descriptor):
+    main.add_command(command)

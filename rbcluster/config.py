@@ -1,0 +1,488 @@
+"""cluster.toml: one file, the same on every node, as typed and checked values.
+
+Not here: what the cluster has agreed on (`core/state.py`). The file only seeds that; afterwards
+differences are shown, not applied. Not here either: reading keys (`tor/key_directory.py`) or
+certificates (`pki.py`).
+
+Overview::
+
+    load_config(path) -> Config
+      |- cluster: ClusterConfig     [cluster]    name, profile
+      |- nodes: NodeConfig, ...     [[node]]     name, address, data_dir, weight, role, tor, ports
+      |- services: ServiceConfig, ..[[service]]  name, address, ports, hidden_service_dir
+      |- publish: PublishConfig     [publish]    -> core.state.Policy
+      +- tor: TorConfig             [tor]        mode, control, password_file, binary, extra
+    resolve_node(...) -> NodeId     which of the nodes this machine is
+    NodePaths(data_dir)             where everything of one node lies
+
+All faults of a file are reported together, a line each: file, key path (lists count from 0), what
+was found, the rule.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from rbcluster.core.ids import NodeId
+from rbcluster.core.state import Policy, Role
+from rbcluster.endpoint import HostPort, OnionPort, parse_socket_path
+from rbcluster.errors import ConfigError, ParseError
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.params import MAX_INTRO_POINTS
+from rbcluster.tor.settings import ControlEndpoint, TorMode
+
+DEFAULT_DATA_DIR = Path("/var/lib/rbcluster")
+NODE_VARIABLE = "RBCLUSTER_NODE"
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_POLICY = Policy()  # the defaults, stated once
+_SYSTEM_CONTROL = Path("/run/tor/control")  # where Debian's tor listens
+
+
+# How values of cluster.toml become typed ones. Each rule names what it found.
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text: put it in quotes")  # noqa: TRY004 - for pydantic
+    return value
+
+
+def _node_id(value: object) -> NodeId:
+    return NodeId(_text(value))
+
+
+def _label(value: object) -> str:
+    """Names of services and clusters obey the rule for nodes: they become paths and labels too."""
+    try:
+        return NodeId(_text(value)).name
+    except ValueError as error:
+        raise ValueError(str(error).replace("no node name", "no name")) from error
+
+
+def _onion_address(value: object) -> OnionAddress:
+    try:
+        return OnionAddress.parse(_text(value))
+    except ParseError as error:
+        raise ValueError(str(error)) from error
+
+
+def _control(value: object) -> Path | HostPort:
+    text = _text(value)
+    return parse_socket_path(text) if text.startswith("unix:") else HostPort.parse(text)
+
+
+def _anchored(path: Path, info: ValidationInfo) -> Path:
+    """Relative paths start where cluster.toml lies, so that no command depends on its own place."""
+    return cast("Path", info.context["base"]) / path if info.context else path
+
+
+def _torrc_line(line: str) -> str:
+    if not line.strip() or not line.isprintable():
+        raise ValueError("an entry is one line of torrc, neither empty nor with a line break")
+    return line.strip()
+
+
+def _some(values: tuple[object, ...]) -> tuple[object, ...]:
+    if not values:
+        raise ValueError("there is none: give at least one")
+    return values
+
+
+Label = Annotated[str, PlainValidator(_label)]
+AnchoredPath = Annotated[Path, AfterValidator(_anchored)]
+OnionPorts = Annotated[
+    tuple[Annotated[OnionPort, PlainValidator(lambda v: OnionPort.parse(_text(v)))], ...],
+    AfterValidator(_some),
+]
+WholeNumber = Annotated[int, Field(strict=True, ge=1)]
+Span = Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)]
+Duration = Annotated[Span, Field(ge=0.001)]
+
+
+class _Table(BaseModel):
+    """One table of cluster.toml: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Profile(Enum):
+    """How far apart the nodes are: Raft's time-outs follow from it."""
+
+    LAN = "lan"
+    WAN = "wan"
+
+
+class ClusterConfig(_Table):
+    """``[cluster]``."""
+
+    name: Label
+    profile: Profile = Profile.LAN
+
+
+class TorConfig(_Table):
+    """``[tor]``, or the same keys in a node's own ``tor`` table, which go before it."""
+
+    mode: TorMode = TorMode.MANAGED
+    control: Annotated[Path | HostPort, PlainValidator(_control)] = _SYSTEM_CONTROL  # system only
+    password_file: AnchoredPath | None = None  # system only; None: cookie, or no authentication
+    binary: Annotated[str, Field(min_length=1)] = "tor"  # managed only; a name in PATH, or a path
+    extra: tuple[Annotated[str, AfterValidator(_torrc_line)], ...] = ()  # managed only; torrc
+
+    @property
+    def control_endpoint(self) -> ControlEndpoint:
+        """Where a system tor's control port listens."""
+        if isinstance(self.control, Path):
+            return self.control
+        return (self.control.host, self.control.port)
+
+    def read_password(self) -> str | None:
+        """Read the control port's password, if there is a file of it.
+
+        :raises ConfigError: if it can't be read, or trusted, or is no single line.
+        """
+        if (path := self.password_file) is None:
+            return None
+        try:
+            if path.stat().st_mode & 0o007:  # a group of their own for rbcluster and tor is fine
+                raise ConfigError(f"{path}: everyone can read or write it: chmod o= {path}")
+            password = path.read_text(encoding="utf-8").removesuffix("\n")
+        except OSError as error:
+            raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            password = ""  # refused below; the error would quote bytes of it
+        if not password or not password.isprintable():
+            raise ConfigError(f"{path}: holds no password: write it as one line of text")
+        return password
+
+    def overridden_by(self, other: TorConfig) -> TorConfig:
+        """Return these settings, with those that `other` states itself in their place."""
+        return self.model_copy(update={key: getattr(other, key) for key in other.model_fields_set})
+
+
+class NodeConfig(_Table):
+    """One ``[[node]]``."""
+
+    name: Annotated[NodeId, PlainValidator(_node_id)]
+    address: Annotated[HostPort, PlainValidator(lambda v: HostPort.parse(_text(v)))]
+    data_dir: AnchoredPath = DEFAULT_DATA_DIR
+    weight: WholeNumber = 1
+    role: Role = Role.VOTER
+    tor: TorConfig = TorConfig()
+    ports: Mapping[Label, OnionPorts] = Field(
+        default_factory=dict
+    )  # by service, in place of its own
+
+    @property
+    def paths(self) -> NodePaths:
+        """Where everything of this node lies."""
+        return NodePaths(self.data_dir)
+
+
+class ServiceConfig(_Table):
+    """One ``[[service]]``."""
+
+    name: Label
+    address: Annotated[OnionAddress, PlainValidator(_onion_address)]
+    ports: OnionPorts
+    hidden_service_dir: AnchoredPath | None = None  # of a system tor
+
+
+class PublishConfig(_Table):
+    """``[publish]``: what decisions read. Replicated once the cluster is founded."""
+
+    max_intro_points: Annotated[WholeNumber, Field(le=MAX_INTRO_POINTS)] = _POLICY.max_intro_points
+    withdraw_after: Duration = _POLICY.withdraw_after_ms / 1000  # seconds
+    settle: Span = _POLICY.settle_ms / 1000  # seconds
+    refresh_min: Duration = _POLICY.refresh_min_ms / 60_000  # minutes
+    refresh_max: Annotated[Duration, Field(validate_default=True)] = (
+        _POLICY.refresh_max_ms / 60_000
+    )  # minutes
+    upload_burst: WholeNumber = _POLICY.upload_burst
+    upload_every: Duration = _POLICY.upload_every_ms / 1000  # seconds
+
+    @field_validator("refresh_max")
+    @classmethod
+    def _above_refresh_min(cls, value: float, info: ValidationInfo) -> float:
+        if value < (minimum := info.data.get("refresh_min", 0)):
+            raise ValueError(f"{value:g} is below refresh_min {minimum:g}: swap or change them")
+        return value
+
+    def to_policy(self, shuffle_seed: bytes) -> Policy:
+        """Return the replicated form.
+
+        :param shuffle_seed: 32 random bytes of the founder's, public.
+        """
+        return Policy(
+            max_intro_points=self.max_intro_points,
+            withdraw_after_ms=round(self.withdraw_after * 1000),
+            settle_ms=round(self.settle * 1000),
+            refresh_min_ms=round(self.refresh_min * 60_000),
+            refresh_max_ms=round(self.refresh_max * 60_000),
+            upload_burst=self.upload_burst,
+            upload_every_ms=round(self.upload_every * 1000),
+            shuffle_seed=shuffle_seed,
+        )
+
+
+class Config(_Table):
+    """A whole cluster.toml, every rule of it kept. Made by `load_config` or `parse_config`."""
+
+    cluster: ClusterConfig
+    nodes: Annotated[tuple[NodeConfig, ...], AfterValidator(_some)] = Field(alias="node")
+    services: tuple[ServiceConfig, ...] = Field(alias="service", default=())
+    publish: PublishConfig = PublishConfig()
+    tor: TorConfig = TorConfig()
+
+    def node(self, name: NodeId) -> NodeConfig:
+        """Find a node.
+
+        :raises ConfigError: if there is none of that name; the text lists those there are.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(str(node.name) for node in self.nodes)
+        raise ConfigError(f"cluster.toml has no node {str(name)!r}: its nodes are {known}")
+
+    def tor_of(self, name: NodeId) -> TorConfig:
+        """Return ``[tor]`` with what the node overrides.
+
+        :raises ConfigError: if there is no such node.
+        """
+        return self.tor.overridden_by(self.node(name).tor)
+
+    def ports_of(self, name: NodeId, service: ServiceConfig) -> tuple[OnionPort, ...]:
+        """Return where the node leads a service's visitors: its own ports, or the service's.
+
+        :raises ConfigError: if there is no such node.
+        """
+        return self.node(name).ports.get(service.name, service.ports)
+
+
+@dataclass(frozen=True, slots=True)
+class NodePaths:
+    """Where everything of one node lies, under its data directory."""
+
+    data_dir: Path
+
+    @property
+    def tls_dir(self) -> Path:
+        """ca.crt, node.crt and node.key (`pki.py`)."""
+        return self.data_dir / "tls"
+
+    @property
+    def raft_dir(self) -> Path:
+        """Journal and snapshot."""
+        return self.data_dir / "raft"
+
+    @property
+    def tor_dir(self) -> Path:
+        """Data directory of a managed tor."""
+        return self.data_dir / "tor"
+
+    def key_dir(self, service: str) -> Path:
+        """Return a service's key directory, in tor's own form."""
+        return self.data_dir / "services" / service
+
+    @property
+    def api_socket(self) -> Path:
+        """Unix socket on which the daemon answers `rbcluster status`."""
+        return self.data_dir / "api.sock"
+
+
+def load_config(path: Path) -> Config:
+    """Read a cluster.toml.
+
+    :raises ConfigError: if it can't be read or breaks a rule; all faults are named, a line each.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file: make one with `rbcluster init`") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    return parse_config(raw, base=path.absolute().parent, source=str(path))
+
+
+def parse_config(raw: Mapping[str, Any], *, base: Path, source: str = "cluster.toml") -> Config:
+    """Check the tables of a cluster.toml.
+
+    :param base: absolute directory that relative paths start from.
+    :param source: what to call it in errors.
+    :raises ConfigError: as `load_config`.
+    """
+    faults = list(_relation_faults(raw))
+    try:
+        config = Config.model_validate(raw, context={"base": base})
+    except ValidationError as error:
+        faults += [_describe(fault) for fault in error.errors()]
+    if faults:
+        raise ConfigError("\n".join(f"{source}: {fault}" for fault in faults))
+    return config
+
+
+def resolve_node(
+    config: Config, option: str | None, environ: Mapping[str, str], hostname: str
+) -> NodeId:
+    """Find which node this machine is: by ``--node``, else RBCLUSTER_NODE, else its host name.
+
+    A host name counts as a whole or by its first label.
+
+    :raises ConfigError: if that names no node; the text lists those there are.
+    """
+    if option:
+        origin, names = "--node", [option]
+    elif environ.get(NODE_VARIABLE):
+        origin, names = NODE_VARIABLE, [environ[NODE_VARIABLE]]
+    else:
+        origin, names = "the host name", [hostname.lower(), hostname.lower().partition(".")[0]]
+    known = {node.name.name: node.name for node in config.nodes}
+    for name in names:
+        if name in known:
+            return known[name]
+    raise ConfigError(
+        f"cluster.toml has no node {names[0]!r} (from {origin}): say which of "
+        f"{', '.join(known)} this machine is with --node or {NODE_VARIABLE}"
+    )
+
+
+# Rules between keys. They look at the raw tables, so that they are reported together with faults
+# of single values; what is not even of the right shape is left to the models.
+
+
+def _relation_faults(raw: Mapping[str, Any]) -> Iterator[str]:
+    nodes, services = _tables(raw, "node"), _tables(raw, "service")
+    yield from _duplicates("node", "name", nodes)
+    yield from _duplicates("node", "address", nodes)
+    yield from _duplicates("service", "name", services)
+    yield from _duplicates("service", "address", services)
+    if nodes and all(node.get("role") == Role.LEARNER.value for _, node in nodes):
+        yield "node: every node is a learner: at least one must be a voter"
+    names = [str(service.get("name")) for _, service in services]
+    for index, node in nodes:
+        ports = node.get("ports")
+        for name in ports if isinstance(ports, dict) else ():
+            if name not in names:
+                known = ", ".join(map(repr, names)) or "none"
+                place = _key_path(("node", index, "ports", name))
+                yield f"{place}: no service has this name: there is {known}"
+    yield from _misplaced_tor_keys(raw, nodes)
+
+
+def _tables(raw: Mapping[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
+    value = raw.get(key)
+    entries = enumerate(value if isinstance(value, list) else ())
+    return [(index, entry) for index, entry in entries if isinstance(entry, dict)]
+
+
+def _duplicates(table: str, key: str, entries: list[tuple[int, dict[str, Any]]]) -> Iterator[str]:
+    """Find values given twice, also where they are spelled in two ways."""
+    seen: dict[str, int] = {}
+    for index, entry in entries:
+        if not isinstance(value := entry.get(key), str):
+            continue
+        try:
+            value = str(HostPort.parse(value))
+        except ValueError:
+            value = value.lower().removesuffix(".onion")
+        first = seen.setdefault(value, index)
+        if first != index:
+            yield (
+                f"{table}[{index}].{key}: {entry[key]!r} is that of {table}[{first}] too: "
+                f"each {table} needs its own"
+            )
+
+
+def _misplaced_tor_keys(
+    raw: Mapping[str, Any], nodes: list[tuple[int, dict[str, Any]]]
+) -> Iterator[str]:
+    """Find keys that the mode in force would silently ignore."""
+    common = raw.get("tor")
+    base = common if isinstance(common, dict) else {}
+    mode = base.get("mode", TorMode.MANAGED.value)
+    tables = [("tor", base, mode)]
+    for index, node in nodes:
+        if isinstance(own := node.get("tor"), dict):
+            tables.append((f"node[{index}].tor", own, own.get("mode", mode)))
+    used_in = {
+        "control": TorMode.SYSTEM,
+        "password_file": TorMode.SYSTEM,
+        "binary": TorMode.MANAGED,
+        "extra": TorMode.MANAGED,
+    }
+    for place, table, in_force in tables:
+        for key, needed in used_in.items():
+            other = TorMode.MANAGED if needed is TorMode.SYSTEM else TorMode.SYSTEM
+            if key in table and in_force == other.value:
+                yield f'{place}.{key}: has no use with mode = "{other.value}": remove one of them'
+
+
+_SHAPES = {  # TOML's words for what pydantic calls by Python's
+    "model_type": "it should be a table",
+    "dict_type": "it should be a table",
+    "tuple_type": 'it should be a list: ["...", "..."], or tables under [[two brackets]]',
+    "string_type": "it should be text in quotes",
+    "path_type": "it should be a path in quotes",
+}
+
+
+def _describe(fault: Any) -> str:
+    """Put one fault that pydantic found into words: key path, what was found, the rule."""
+    place = _key_path(fault["loc"])
+    if fault["type"] == "extra_forbidden":  # its value may be a secret put in the wrong place
+        return f"{place}: unknown key: known here are {', '.join(_known_keys(fault['loc']))}"
+    if fault["type"] == "missing":
+        return f"{place}: is missing: it must be given"
+    if fault["type"] == "value_error":  # one of our rules: it names what it found
+        return f"{place}: {fault['ctx']['error']}"
+    found = repr(fault["input"])
+    shown = found if len(found) <= 60 else found[:57] + "..."  # noqa: PLR2004 - keeps to one line
+    rule = _SHAPES.get(fault["type"], fault["msg"].replace("Input should", "it should"))
+    return f"{place}: {shown} found: {rule}"
+
+
+def _key_path(parts: tuple[int | str, ...]) -> str:
+    """Spell a place as TOML does; a key that is no bare one is quoted."""
+    path = ""
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if _BARE_KEY.fullmatch(part) else f".{part!r}"
+    return path.removeprefix(".")
+
+
+def _known_keys(place: tuple[int | str, ...]) -> list[str]:
+    """List the keys of the table that a fault lies in."""
+    tables: dict[str, type[_Table]] = {
+        "cluster": ClusterConfig,
+        "node": NodeConfig,
+        "service": ServiceConfig,
+        "publish": PublishConfig,
+        "tor": TorConfig,
+    }
+    names = [part for part in place[:-1] if isinstance(part, str)]
+    model = tables[names[-1]] if names else Config
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,149 @@
+"""`rbcluster init`: a whole cluster in a folder, or nothing."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rbcluster.cli.main import main
+from rbcluster.config import NodePaths, Profile, load_config
+from rbcluster.core.ids import NodeId
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.keys import IdentityKeypair
+from rbcluster.pki import load_authority, verify_node_tls
+from rbcluster.tor.key_directory import read_secret_key
+
+SEED = bytes.fromhex("454cf9d7990b659e44900c12cd623bebd514eba5709cf0356cbfe224da47cbaf")
+ADDRESS = "2clzszzj2zxouhymnw33lgycxhcr67iv6ozbuyvugjblsohckzjux7yd.onion"
+NODES = ("--node", "a=192.0.2.1:7300", "--node", "b=[2001:DB8::2]:7300", "--node", "c=c.example:1")
+
+
+def init(directory: Path, *args: str | Path) -> Result:
+    return CliRunner().invoke(main, ["init", str(directory), *map(str, args)])
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    directory = tmp_path / "new"
+    result = init(directory, "--name", "example", *NODES)
+    assert result.exit_code == 0, result.stderr
+    return directory
+
+
+def test_the_configuration_it_writes_loads(made: Path) -> None:
+    config = load_config(made / "cluster.toml")
+    assert (config.cluster.name, config.cluster.profile) == ("example", Profile.LAN)
+    assert {str(node.name): str(node.address) for node in config.nodes} == {
+        "a": "192.0.2.1:7300",
+        "b": "[2001:db8::2]:7300",
+        "c": "c.example:1",
+    }
+    (service,) = config.services
+    assert [str(port) for port in service.ports] == ["80 127.0.0.1:8080"]
+
+
+def test_each_nodes_folder_is_its_data_directory(made: Path) -> None:
+    (service,) = load_config(made / "cluster.toml").services
+    for name in "abc":
+        paths = NodePaths(made / "nodes" / name)
+        verify_node_tls(paths.tls_dir, NodeId(name), datetime.now(UTC))
+        keypair = read_secret_key(paths.key_dir(service.name) / "hs_ed25519_secret_key")
+        assert OnionAddress(keypair.public) == service.address
+
+
+def test_the_authority_can_certify_further_nodes(made: Path) -> None:
+    authority = load_authority(made / "ca")
+    assert "O=example" in authority.certificate.subject.rfc4514_string()
+    assert not list((made / "nodes").rglob("ca.key"))
+
+
+def test_nothing_is_open_to_others(made: Path) -> None:
+    closed = [made, *(made / "nodes").iterdir(), *made.rglob("*key*"), *made.rglob("ca")]
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in closed} == {0}
+
+
+def test_ports_profile_and_service_are_as_told(tmp_path: Path) -> None:
+    ports = ("--port", "80 unix:/run/a b.sock", "--port", "443 [::1]:8443")
+    args = ("--name", "far", "--profile", "wan", "--service", "shop", *ports)
+    init(tmp_path / "new", *args, "--node", "a=a.example:1")
+    config = load_config(tmp_path / "new" / "cluster.toml")
+    assert config.cluster.profile is Profile.WAN
+    (service,) = config.services
+    assert service.name == "shop"
+    assert [str(port) for port in service.ports] == ['80 unix:"/run/a b.sock"', "443 [::1]:8443"]
+
+
+@pytest.mark.parametrize("content", [SEED, IdentityKeypair.from_seed(SEED).secret])
+def test_a_master_key_is_imported(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    result = init(tmp_path / "new", "--name", "x", "--node", "a=a.example:1", "--key", file)
+    assert f"web is {ADDRESS}" in result.stdout
+    assert (tmp_path / "new/nodes/a/services/web/hostname").read_text() == f"{ADDRESS}\n"
+
+
+def test_what_was_made_and_what_comes_next_is_said(tmp_path: Path) -> None:
+    directory = tmp_path / "new"
+    said = init(directory, "--name", "example", *NODES).stdout
+    assert f"rsync -a {directory}/nodes/c/ root@c.example:/var/lib/rbcluster/" in said
+    assert "systemctl enable --now rbcluster" in said
+
+
+def test_nothing_is_ever_written_over(made: Path) -> None:
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    result = init(made, "--name", "other", *NODES)
+    assert result.exit_code == 1
+    assert "exists: nothing is written over, name a new folder" in result.stderr
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+
+
+def test_a_file_in_the_way_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "new").write_text("precious")
+    assert init(tmp_path / "new", "--name", "x", *NODES).exit_code == 1
+    assert (tmp_path / "new").read_text() == "precious"
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    assert init(tmp_path / "new", "--name", "x", *NODES).exit_code == 0
+
+
+def test_all_faults_are_told_together_and_nothing_is_left(tmp_path: Path) -> None:
+    nodes = ("--node", "a=192.0.2.1", "--node", "a=b.example:0")
+    result = init(tmp_path / "new", "--name", "X", *nodes, "--port", "0")
+    assert result.exit_code == 1
+    assert [line.split(": ")[2] for line in result.stderr.splitlines()] == [
+        "node[1].name",
+        "cluster.name",
+        "node[0].address",
+        "node[1].address",
+        "service[0].ports[0]",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_without_an_address_is_explained(tmp_path: Path) -> None:
+    result = init(tmp_path / "new", "--name", "x", "--node", "a")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "rbcluster: --node 'a' is no NAME=HOST:PORT: write it as a=192.0.2.1:7300\n",
+    )
+
+
+def test_a_bad_key_file_leaves_nothing(tmp_path: Path) -> None:
+    result = init(tmp_path / "new", "--name", "x", *NODES, "--key", tmp_path / "none")
+    assert result.exit_code == 1
+    assert "none does not exist" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = init(tmp_path / "file" / "new", "--name", "x", *NODES)
+    assert result.exit_code == 1
+    assert "can't be written" in result.stderr

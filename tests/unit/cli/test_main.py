@@ -1,0 +1,54 @@
+"""The command itself: how it fails, what it lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from rbcluster import __version__
+from rbcluster.cli.complaint import complain
+from rbcluster.cli.main import main
+from rbcluster.errors import ConfigError
+
+
+def test_each_line_of_an_error_has_the_prefix(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(ConfigError("x: one\nx: two\x1b[2J"))
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "rbcluster: x: one\nrbcluster: x: two?[2J\n")
+
+
+def test_the_daemon_is_not_started_with_a_wrong_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.toml"
+    path.write_text("[cluster]\n")
+    result = CliRunner().invoke(main, ["run", "--config", str(path)])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"rbcluster: {path}: cluster.name: is missing: it must be given",
+        f"rbcluster: {path}: node: is missing: it must be given",
+    ]
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    @click.command()
+    def bug() -> None:
+        raise ZeroDivisionError
+
+    main.add_command(bug)
+    try:
+        assert isinstance(CliRunner().invoke(main, ["bug"]).exception, ZeroDivisionError)
+    finally:
+        del main.commands["bug"]
+
+
+def test_the_version_is_the_packages() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output == f"rbcluster, version {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in main.commands)])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "-h"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: rbcluster")

@@ -1,0 +1,50 @@
+"""Endpoints and onion ports: each form that tor's manual allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rbcluster.endpoint import HostPort, OnionPort, parse_port, parse_socket_path
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("192.0.2.1:7300", "192.0.2.1", 7300),
+        ("[2001:DB8:0:0::1]:1", "2001:db8::1", 1),
+        ("Node-A.example.org.:65535", "node-a.example.org", 65535),
+    ],
+)
+def test_an_endpoint_is_kept_in_its_shortest_spelling(text: str, host: str, port: int) -> None:
+    assert HostPort.parse(text) == HostPort(host, port)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("80", HostPort("127.0.0.1", 80)),
+        ("80 8080", HostPort("127.0.0.1", 8080)),
+        ("80 192.0.2.1", HostPort("192.0.2.1", 80)),
+        ("80 192.0.2.1:8080", HostPort("192.0.2.1", 8080)),
+        ("80 [::1]", HostPort("::1", 80)),
+        (" 80   [::1]:8080 ", HostPort("::1", 8080)),
+        ("80 unix:/run/web.sock", Path("/run/web.sock")),
+        ('80 unix:"/run/web site.sock"', Path("/run/web site.sock")),
+    ],
+)
+def test_an_onion_port_leads_where_tor_would(text: str, target: HostPort | Path) -> None:
+    assert OnionPort.parse(text) == OnionPort(80, target)
+
+
+@pytest.mark.parametrize("text", ["", "0", "65536", "-1", "+1", "1 ", "١", "9" * 5000])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no port"):
+        parse_port(text)
+
+
+@pytest.mark.parametrize("text", ["unix:", "unix:run", 'unix:/a"b', "unix:/a\nHiddenServicePort 1"])
+def test_what_is_no_socket_path_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="names no Unix socket"):
+        parse_socket_path(text)

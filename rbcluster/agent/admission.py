@@ -68,9 +68,7 @@ def _report_refusal(command: ReportIntroPoints, consensus: ConsensusView | None)
     if consensus is None:
         return "the leader has no consensus to verify a report against yet"
     try:
-        period = find_period(
-            command.descriptor, command.service, candidate_periods(consensus)
-        )
+        period = find_period(command.descriptor, command.service, candidate_periods(consensus))
         descriptor = open_descriptor(command.descriptor, command.service, period)
     except DescriptorError as error:
         return f"the reported descriptor does not hold: {error}"

@@ -29,7 +29,7 @@ class Heartbeat(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     sent_at_ms: int = Field(ge=0)  # the sender's wall clock
-    faults: tuple[str, ...] = Field(default=(), max_length=32)  # why it could not publish; none: can
+    faults: tuple[str, ...] = Field(default=(), max_length=32)  # why it can't publish
     tor: TorSummary = TorSummary()
     version: str = Field(default="", max_length=100)  # of rbcluster
 

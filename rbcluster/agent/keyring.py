@@ -17,9 +17,12 @@ from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.keys import BlindedKeypair, IdentityKeypair
 from rbcluster.hs.revision import RevisionScheme
 from rbcluster.hs.time_period import TimePeriod
-from rbcluster.tor.key_directory import check_no_client_authorization, read_secret_key
+from rbcluster.tor.key_directory import (
+    SECRET_KEY_NAME,
+    check_no_client_authorization,
+    read_secret_key,
+)
 
-SECRET_KEY_FILE = "hs_ed25519_secret_key"  # noqa: S105 - a file name
 _PERIODS_IN_USE = 8  # two slots, the turn of a period, a few services
 
 
@@ -48,7 +51,7 @@ class Keyring:
         keys = {}
         for address, directory in directories.items():
             check_no_client_authorization(directory)
-            path = directory / SECRET_KEY_FILE
+            path = directory / SECRET_KEY_NAME
             keypair = read_secret_key(path)
             found = OnionAddress(keypair.public)
             if found != address:
@@ -78,7 +81,7 @@ class Keyring:
     def for_period(self, address: OnionAddress, period: TimePeriod) -> PeriodKeys:
         """Return the blinded key and the revision scheme of one period.
 
-        The first call for a period takes some 70 ms.
+        The first call for a period takes some 5 ms.
 
         :raises KeyFileError: if this node has no key for the service.
         """

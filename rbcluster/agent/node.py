@@ -24,11 +24,14 @@ from rbcluster.agent.heartbeat import HEARTBEAT_EVERY_S, Heartbeat, TorSummary
 from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.office import OfficeKeeper
 from rbcluster.agent.peers import PeerTable
+from rbcluster.agent.planner import Planner
 from rbcluster.agent.ports import Cluster, Tor
 from rbcluster.agent.publisher import Publisher
 from rbcluster.agent.readiness import Senses, publishing_faults
 from rbcluster.agent.reporter import Reporter
 from rbcluster.agent.revision_floor import FloorFinder
+from rbcluster.agent.status import StatusInputs, status_document
+from rbcluster.agent.status_document import StatusDocument
 from rbcluster.agent.upload_round import RoundContext
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.core.commands import SeedCluster
@@ -63,6 +66,7 @@ class Node:
         self.peers = PeerTable(clock.monotonic())
         self.floors = FloorFinder(node, cluster, tor, clock)
         self._bells = [Wakeup() for _ in range(4)]
+        self.planner = Planner()
         reporting, office, publishing, self._heartbeat_bell = self._bells
         self.reporter = Reporter(node, cluster, tor, clock, reporting)
         self.office = OfficeKeeper(
@@ -78,6 +82,7 @@ class Node:
                 clock=clock,
                 rng=rng,
             ),
+            self.planner,
             publishing,
         )
 
@@ -93,13 +98,11 @@ class Node:
         except ParseError as error:
             _LOG.warning("node=%s sent something else than a heartbeat: %s", sender, error)
             return
-        self.peers.hear(
-            sender, heartbeat, now=self.clock.monotonic(), wall_ms=self.clock.wall_ms()
-        )
+        self.peers.hear(sender, heartbeat, now=self.clock.monotonic(), wall_ms=self.clock.wall_ms())
 
     def publishing_faults(self) -> tuple[str, ...]:
         """List why this node could not publish now."""
-        state = self.cluster.state
+        state, failure = self.cluster.state, self.cluster.failure
         return publishing_faults(
             Senses(
                 tor=self.tor.status,
@@ -107,7 +110,7 @@ class Node:
                 services_without_key=tuple(s for s in state.services if not self.keyring.has(s)),
                 clock_offset_ms=self.clock_offset_ms(),
                 wall_ms=self.clock.wall_ms(),
-                storage_fault=self.cluster.view.storage_fault,
+                storage_fault=str(failure) if failure else None,
             )
         )
 
@@ -125,6 +128,25 @@ class Node:
                 connected=tor.connected, version=tor.version, bootstrapped=tor.bootstrapped
             ),
             version=__version__,
+        )
+
+    def status(self) -> StatusDocument:
+        """Say what this node knows of the whole cluster."""
+        state, consensus = self.cluster.state, self.tor.consensus
+        return status_document(
+            StatusInputs(
+                node=self.node,
+                state=state,
+                view=self.cluster.view,
+                has_consensus=consensus is not None,
+                wanted=self.planner.plan(state, consensus),
+                own_heartbeat=self.heartbeat(),
+                own_clock_offset_ms=self.clock_offset_ms(),
+                peers=self.peers.records,
+                exhausted=self.floors.exhausted,
+                now=self.clock.monotonic(),
+                wall_ms=self.clock.wall_ms(),
+            )
         )
 
     async def run(self) -> None:
@@ -156,6 +178,6 @@ async def _keep_going(name: str, loop: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await loop()
-        except Exception:
+        except Exception:  # noqa: BLE001 - the one place that keeps a node going after a bug
             _LOG.exception("a bug: the %s loop failed and is started anew; please report it", name)
             await asyncio.sleep(RESTART_AFTER_BUG_S)

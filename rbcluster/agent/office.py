@@ -26,7 +26,8 @@ from rbcluster.core.commands import (
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Member, Office, Presence, Role
 from rbcluster.errors import RaftError
-from rbcluster.raft.engine import Outcome, RaftRole
+from rbcluster.raft.proposal import Outcome
+from rbcluster.raft.view import Role as RaftRole
 
 _LOG = logging.getLogger(__name__)
 
@@ -148,6 +149,4 @@ class OfficeKeeper:
         result = await self.cluster.propose(encode_command(command), PROPOSE_TIMEOUT_S)
         if result.outcome is Outcome.COMMITTED and isinstance(result.verdict, Applied):
             return
-        _LOG.info(
-            "%s was not taken: %s", type(command).__name__, result.detail or result.verdict
-        )
+        _LOG.info("%s was not taken: %s", type(command).__name__, result.detail or result.verdict)

@@ -6,8 +6,9 @@ Every node keeps this table, not only the leader, so that a new leader need not 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from rbcluster.agent.heartbeat import Heartbeat
 from rbcluster.core.ids import NodeId, UnixMs
@@ -42,6 +43,11 @@ class PeerTable:
     def record(self, node: NodeId) -> PeerRecord | None:
         """Return the last word of a node, None if it was never heard."""
         return self._records.get(node)
+
+    @property
+    def records(self) -> Mapping[NodeId, PeerRecord]:
+        """The last word of every node that was heard."""
+        return MappingProxyType(self._records)
 
     def silent_s(self, node: NodeId, now: float) -> float:
         """Tell for how many seconds a node has been silent."""

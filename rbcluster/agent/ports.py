@@ -13,10 +13,12 @@ from rbcluster.core.ids import NodeId
 from rbcluster.core.state import ClusterState
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
-from rbcluster.raft.engine import ProposalResult, RaftView
-from rbcluster.tor.controller import LocalIntroPoints, TorStatus
+from rbcluster.raft.proposal import ProposalResult
+from rbcluster.raft.view import RaftView
 from rbcluster.tor.descriptor_fetch import FetchResult
 from rbcluster.tor.descriptor_upload import UploadResult
+from rbcluster.tor.intro_source import LocalIntroPoints
+from rbcluster.tor.settings import TorStatus
 
 
 class Cluster(Protocol):
@@ -29,6 +31,10 @@ class Cluster(Protocol):
     @property
     def view(self) -> RaftView:
         """Who leads, which term, who is connected."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """What stopped it for good, as a failed disk does."""
 
     async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
         """Have a command committed."""
@@ -55,7 +61,7 @@ class Tor(Protocol):
         """The network as this tor knows it."""
 
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
-        """What it holds for a service now; None if no circuit stands."""
+        """What it holds for a service now, perhaps no points; None while that is not known."""
 
     async def upload(
         self, address: OnionAddress, document: bytes, hsdir: Fingerprint, timeout_s: float

@@ -12,11 +12,12 @@ import logging
 from dataclasses import dataclass, field
 
 from rbcluster.agent.office import holds_office
+from rbcluster.agent.planner import Planner
 from rbcluster.agent.upload_round import RoundContext, UploadRoundRunner
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.core.decide import Publish, Wait, decide
 from rbcluster.core.ids import UnixMs
-from rbcluster.core.plan import WantedDescriptor, plan
+from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.state import PublicationKey
 
 _LOG = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Publisher:
     """Publishes while this node holds the office."""
 
     context: RoundContext
+    planner: Planner
     wakeup: Wakeup
     _running: dict[PublicationKey, _Running] = field(default_factory=dict)
     _differs_since: dict[PublicationKey, UnixMs] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class Publisher:
             self._retire_all()
             return LOOK_EVERY_S
         next_look_s = LOOK_EVERY_S
-        for wanted in plan(context.cluster.state, consensus):
+        for wanted in self.planner.plan(context.cluster.state, consensus):
             wait = self._consider(wanted, rounds)
             if wait is not None and wait.until is not None:
                 remaining_s = (wait.until - context.clock.wall_ms()) / 1000
@@ -67,7 +69,9 @@ class Publisher:
         """Start a round for one descriptor if it is due, else return what is waited for."""
         context, key = self.context, wanted.key
         running = self._running.get(key)
-        if running and not running.task.done() and running.runner.is_reserving:
+        if running and running.task.done():
+            running = None
+        if running and running.runner.is_reserving:
             return None  # its reservation is on its way through the log
         state = context.cluster.state
         decision = decide(
@@ -77,6 +81,7 @@ class Publisher:
             term=context.cluster.view.term,
             differs_since=self._note_difference(wanted),
             now=context.clock.wall_ms(),
+            is_carried=running is not None,
         )
         if isinstance(decision, Wait):
             return decision

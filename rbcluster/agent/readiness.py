@@ -14,7 +14,7 @@ from rbcluster.agent.clock import to_instant
 from rbcluster.core.ids import UnixMs
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import ConsensusView
-from rbcluster.tor.controller import TorStatus
+from rbcluster.tor.settings import TorStatus
 
 MAX_CLOCK_OFFSET_MS = 30_000  # beyond this, revisions and periods could disagree between leaders
 CONSENSUS_GRACE = timedelta(hours=24)  # tor, too, works on from a consensus this long expired

@@ -1,13 +1,14 @@
 """Keeps this node's entries in the pool equal to what its tor holds.
 
 Level-triggered: whatever changed, compare the pool with the truth, and propose the difference.
-A tor that is only being reconnected to keeps its place for a moment; one that stays away, or
-answers that no circuit stands, loses it.
+A tor that says that no circuit stands loses its place at once; one that says nothing, because it is
+only being reconnected to, keeps it for a moment.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rbcluster.agent.clock import Clock
@@ -19,8 +20,8 @@ from rbcluster.core.ids import NodeId
 from rbcluster.core.state import NodeReport
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.intro_point import ServiceTraits
-from rbcluster.raft.engine import Outcome
-from rbcluster.tor.controller import LocalIntroPoints
+from rbcluster.raft.proposal import Outcome
+from rbcluster.tor.intro_source import LocalIntroPoints
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,23 +47,28 @@ class Reporter:
         grace_ends = self.clock.monotonic() + START_GRACE_S
         while True:
             now = self.clock.monotonic()
-            if self.tor.status.ready:
+            local = {service: self.tor.intro_points(service) for service in self._services()}
+            if all(points is not None for points in local.values()):
                 grace_ends = now + RECONNECT_GRACE_S
-            waiting = not self.tor.status.ready and now < grace_ends
-            settled = not waiting and await self._report_all()
+            settled = bool(local)
+            for service, points in local.items():
+                if points is not None or now >= grace_ends:
+                    settled &= await self._report_difference(service, points)
+                else:
+                    settled = False
             await self.wakeup.wait(IDLE_S if settled else RETRY_S)
 
-    async def _report_all(self) -> bool:
-        """Propose what differs; tell whether the pool now says the truth."""
+    def _services(self) -> Iterable[OnionAddress]:
+        """List the services to report for: none before this node is a member."""
         state = self.cluster.state
-        if self.node not in state.members:
-            return False
-        settled = True
-        for address in state.services:
-            local = self.tor.intro_points(address)
-            if not _same(state.pool.get((address, self.node)), local):
-                settled &= await self._report(address, local)
-        return settled
+        return state.services if self.node in state.members else ()
+
+    async def _report_difference(
+        self, service: OnionAddress, local: LocalIntroPoints | None
+    ) -> bool:
+        """Propose what differs; tell whether the pool now says what tor does."""
+        entry = self.cluster.state.pool.get((service, self.node))
+        return _same(entry, local) or await self._report(service, local)
 
     async def _report(self, address: OnionAddress, local: LocalIntroPoints | None) -> bool:
         command = ReportIntroPoints(

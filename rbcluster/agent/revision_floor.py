@@ -24,6 +24,7 @@ from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import read_blinded_key, read_revision
 from rbcluster.hs.time_period import TimePeriod
+from rbcluster.tor.descriptor_fetch import FetchOutcome
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class FloorFinder:
         held: list[int] = []
         for hsdir in hsdirs:
             result = await self._tor.fetch(wanted.service, hsdir, FETCH_TIMEOUT_S)
-            if result.document is None:
+            if result.outcome is not FetchOutcome.FOUND:
                 continue
             try:
                 if read_blinded_key(result.document) == blinded:

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from rbcluster.agent.clock import Clock, to_instant
 from rbcluster.agent.keyring import Keyring
@@ -33,13 +32,13 @@ from rbcluster.core.commands import Applied, Command, RecordRound, ReservePublic
 from rbcluster.core.decide import Publish
 from rbcluster.core.ids import NodeId, RevisionCounter, UnixMs
 from rbcluster.core.plan import WantedDescriptor
-from rbcluster.core.round import UploadRound
+from rbcluster.core.round import UploadInput, UploadRound
 from rbcluster.core.state import Publication, Reservation
 from rbcluster.errors import RbclusterError
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
 from rbcluster.hs.randomness import RandomSource
-from rbcluster.raft.engine import Outcome
+from rbcluster.raft.proposal import Outcome
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +47,15 @@ PROPOSE_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0  # an HSDir silent for longer: unknown, the same revision is sent again
 RETRY_S = 1.0  # after a reservation that was not taken
 RECORD_EVERY_S = 1.0  # while answers trickle in, what is known is recorded at most this often
+
+_WHAT_HAPPENED: Mapping[UploadOutcome, UploadInput] = MappingProxyType(
+    {
+        UploadOutcome.UPLOADED: UploadInput.UPLOADED,
+        UploadOutcome.REJECTED: UploadInput.REJECTED,
+        UploadOutcome.NOT_SENT: UploadInput.NOT_SENT,
+        UploadOutcome.NO_ANSWER: UploadInput.NO_ANSWER,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,7 @@ class UploadRoundRunner:
         except RbclusterError as error:
             _LOG.warning("a round of uploads was broken off (the next one repairs it): %s", error)
             await asyncio.sleep(RETRY_S)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged as a bug; the publisher begins anew
             _LOG.exception("a bug: a round of uploads failed")
             await asyncio.sleep(RETRY_S)
         finally:
@@ -158,46 +166,26 @@ class UploadRoundRunner:
         """Post to every HSDir until each holds the revision, or the round is overtaken."""
         clock = self._context.clock
         round_ = UploadRound.over(reservation.hsdirs)
-        recorded: tuple[frozenset[Fingerprint], Mapping[Fingerprint, str]] | None = None
-        record_due = clock.monotonic() + RECORD_EVERY_S
+        recorded = Recorded(due_at=clock.monotonic() + RECORD_EVERY_S)
         in_flight: dict[asyncio.Task[UploadResult], Fingerprint] = {}
         while True:
             now = clock.monotonic()
             may_send = self._may_send(reservation)
-            if may_send:
-                for hsdir in round_.due(now):
-                    round_ = round_.sent(hsdir, now)
-                    in_flight[self._post(reservation, hsdir)] = hsdir
-            known = (round_.accepted, round_.failures)
-            if known != recorded and (not in_flight or now >= record_due):
+            for hsdir in round_.next_sends(now) if may_send else ():
+                round_ = round_.step(hsdir, UploadInput.SENT, now)
+                in_flight[self._post(reservation, hsdir)] = hsdir
+            if recorded.is_outdated(round_) and (not in_flight or now >= recorded.due_at):
                 await self._record(reservation, round_)
-                recorded, record_due = known, now + RECORD_EVERY_S
-            if not in_flight and (not may_send or round_.is_settled):
+                recorded = Recorded.of(round_, due_at=now + RECORD_EVERY_S)
+            if not in_flight and (not may_send or round_.is_complete):
                 break
-            done = await self._wait_for_answers(in_flight, round_.next_deadline(), record_due)
-            for task in done:
-                round_ = round_.answered(in_flight.pop(task), task.result(), clock.monotonic())
+            for task in await _answered(in_flight, at_most_s=RECORD_EVERY_S):
+                result = task.result()
+                happened = _WHAT_HAPPENED[result.outcome]
+                hsdir = in_flight.pop(task)
+                round_ = round_.step(hsdir, happened, clock.monotonic(), result.detail)
         if round_.overtaken and self._may_send(reservation):
             await self._rise_above(round_)
-
-    async def _wait_for_answers(
-        self,
-        in_flight: Mapping[asyncio.Task[UploadResult], Fingerprint],
-        next_send: float | None,
-        record_due: float,
-    ) -> set[asyncio.Task[UploadResult]]:
-        """Wait for an answer, or until something else is due (at most a second)."""
-        now = self._context.clock.monotonic()
-        deadlines = [record_due] if in_flight else []
-        deadlines += [next_send] if next_send is not None else []
-        timeout_s = max(0.0, min([now + RECORD_EVERY_S, *(d for d in deadlines if d > now)]) - now)
-        if not in_flight:
-            await asyncio.sleep(timeout_s)
-            return set()
-        done, _ = await asyncio.wait(
-            in_flight, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
-        )
-        return done
 
     def _post(self, reservation: Reservation, hsdir: Fingerprint) -> asyncio.Task[UploadResult]:
         """Start one upload, in an encoding of its own as tor does."""
@@ -251,6 +239,35 @@ class UploadRoundRunner:
         command = await self._context.floors.above(self._wanted, round_.overtaken)
         if command is not None:
             await self._propose(command)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What of a round is in the replicated state already."""
+
+    accepted: frozenset[Fingerprint] = frozenset()
+    failures: Mapping[Fingerprint, str] = field(default_factory=dict)
+    due_at: float  # monotonic seconds; when to record again though answers are outstanding
+
+    @classmethod
+    def of(cls, round_: UploadRound, due_at: float) -> Recorded:
+        """Say that all of a round is recorded now."""
+        return cls(accepted=round_.accepted, failures=round_.failures, due_at=due_at)
+
+    def is_outdated(self, round_: UploadRound) -> bool:
+        """Tell whether more is known."""
+        return (self.accepted, self.failures) != (round_.accepted, round_.failures)
+
+
+async def _answered(
+    tasks: Collection[asyncio.Task[UploadResult]], at_most_s: float
+) -> set[asyncio.Task[UploadResult]]:
+    """Wait for an answer; return those there are when the time is over."""
+    if not tasks:
+        await asyncio.sleep(at_most_s)  # until an HSDir's back-off may have ended
+        return set()
+    done, _ = await asyncio.wait(tasks, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
+    return done
 
 
 def _uniform(low: int, high: int, rng: RandomSource) -> int:

@@ -1,0 +1,260 @@
+"""The status document: what one node knows of the whole cluster, without asking anyone.
+
+A pure function of the replicated state, Raft's view and the heartbeats heard. It works on every
+node, also without a leader; then it says what this node knew last. Schema: docs/status.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rbcluster.agent.clock import to_instant
+from rbcluster.agent.heartbeat import Heartbeat
+from rbcluster.agent.peers import PeerRecord
+from rbcluster.agent.status_document import (
+    ClusterStatus,
+    DescriptorStatus,
+    Health,
+    HsDirState,
+    HsDirStatus,
+    NodeState,
+    NodeStatus,
+    ServiceStatus,
+    StatusDocument,
+)
+from rbcluster.core.codec import state_digest
+from rbcluster.core.decide import Wait, decide
+from rbcluster.core.ids import NodeId, Term, UnixMs
+from rbcluster.core.plan import WantedDescriptor
+from rbcluster.core.state import ClusterState, Member, Presence, Publication, PublicationKey, Role
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.raft.view import RaftView
+from rbcluster.raft.view import Role as RaftRole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusInputs:
+    """Everything the document is made from."""
+
+    node: NodeId  # the one that answers
+    state: ClusterState
+    view: RaftView
+    has_consensus: bool
+    wanted: tuple[WantedDescriptor, ...]
+    own_heartbeat: Heartbeat
+    own_clock_offset_ms: int
+    peers: Mapping[NodeId, PeerRecord]
+    exhausted: tuple[PublicationKey, ...]  # HSDirs refuse every revision (agent/revision_floor.py)
+    now: float  # monotonic seconds
+    wall_ms: UnixMs
+
+
+def status_document(inputs: StatusInputs) -> StatusDocument:
+    """Say everything this node knows."""
+    nodes = [_node(inputs, member) for member in inputs.state.members.values()]
+    services = [_service(inputs, a, name) for a, name in inputs.state.services.items()]
+    problems = [
+        *_cluster_problems(inputs),
+        *(problem for node in nodes for problem in _node_problems(node)),
+        *(problem for service in services for problem in _service_problems(service)),
+        *(
+            f"HSDirs refuse every revision of {address.shortened()}: something else publishes it; "
+            "stop that"
+            for address, _ in inputs.exhausted
+        ),
+    ]
+    health: Health = "degraded" if problems else "healthy"
+    return StatusDocument(
+        cluster=_cluster(inputs),
+        self=inputs.node.name,
+        health="no-leader" if inputs.view.leader is None else health,
+        problems=problems,
+        nodes=nodes,
+        services=services,
+    )
+
+
+# --- the cluster
+
+
+def _cluster(inputs: StatusInputs) -> ClusterStatus:
+    view, voters = inputs.view, inputs.view.voters
+    quorum = len(voters) // 2 + 1
+    reachable = sum(1 for voter in voters if voter == inputs.node or voter in view.connected)
+    return ClusterStatus(
+        name=inputs.state.name,
+        leader=view.leader.name if view.leader else None,
+        term=view.term,
+        commit_index=view.commit_index,
+        last_applied=view.last_applied,
+        voters=[voter.name for voter in voters],
+        quorum=quorum,
+        has_quorum=view.has_quorum,
+        failures_tolerated=max(0, reachable - quorum),
+        state_digest=state_digest(inputs.state).hex(),
+    )
+
+
+def _cluster_problems(inputs: StatusInputs) -> Iterator[str]:
+    if inputs.view.leader is None:
+        yield "no leader: a majority of the voters must run and reach each other"
+    elif not inputs.state.is_seeded:
+        yield "the cluster is being founded"
+    if not inputs.has_consensus:
+        yield f"{inputs.node}: its tor has no consensus yet, so this node can't tell what is wanted"
+
+
+# --- nodes
+
+
+def _node(inputs: StatusInputs, member: Member) -> NodeStatus:
+    heartbeat, contact_s, offset_ms = _last_word(inputs, member.node)
+    points = [
+        point.auth_key
+        for (_, node), report in inputs.state.pool.items()
+        if node == member.node
+        for point in report.points
+    ]
+    on_show = {
+        key
+        for publication in inputs.state.publications.values()
+        if publication.reservation
+        for key in publication.reservation.auth_keys
+    }
+    tor = heartbeat.tor if heartbeat else None
+    return NodeStatus(
+        name=member.node.name,
+        address=member.address,
+        role=member.role.value,
+        state=_node_state(inputs, member, contact_s),
+        intro_points=len(points),
+        on_show=len(on_show.intersection(points)),
+        last_contact_seconds=None if contact_s is None else round(contact_s, 1),
+        can_publish=heartbeat.can_publish if heartbeat else None,
+        faults=list(heartbeat.faults) if heartbeat else [],
+        tor={
+            "connected": bool(tor and tor.connected),
+            "version": tor.version if tor else None,
+            "bootstrapped": tor.bootstrapped if tor else None,
+        },
+        clock_offset_seconds=None if offset_ms is None else round(offset_ms / 1000, 1),
+        version=heartbeat.version if heartbeat else None,
+    )
+
+
+def _last_word(
+    inputs: StatusInputs, node: NodeId
+) -> tuple[Heartbeat | None, float | None, int | None]:
+    """Return a node's last heartbeat, its age in seconds, its clock's offset in milliseconds."""
+    if node == inputs.node:
+        return inputs.own_heartbeat, 0.0, inputs.own_clock_offset_ms
+    record = inputs.peers.get(node)
+    if record is None:
+        return None, None, None
+    offset_ms = inputs.own_clock_offset_ms + record.clock_offset_ms
+    return record.heartbeat, inputs.now - record.heard_at, offset_ms
+
+
+def _node_state(inputs: StatusInputs, member: Member, contact_s: float | None) -> NodeState:
+    silent_ms = None if contact_s is None else 1000 * contact_s
+    if member.presence is Presence.WITHDRAWN:
+        return "withdrawn"
+    if silent_ms is None or silent_ms >= inputs.state.policy.withdraw_after_ms:
+        return "unreachable"
+    if member.node == inputs.view.leader:
+        return "leader"
+    if member.role is Role.LEARNER:
+        return "learner"
+    if member.node == inputs.node and inputs.view.role is RaftRole.CANDIDATE:
+        return "candidate"
+    return "follower"
+
+
+def _node_problems(node: NodeStatus) -> Iterator[str]:
+    name = node["name"]
+    if node["state"] == "withdrawn":
+        yield f"{name} is silent and withdrawn from the descriptor: start it, or see its log"
+    elif node["state"] == "unreachable":
+        yield f"{name} does not answer: start it, or see its log"
+    else:
+        for fault in node["faults"]:
+            yield f"{name} could not publish: {fault}"
+        if not node["intro_points"]:
+            yield f"{name} has no introduction points: see its tor's log"
+
+
+# --- services
+
+
+def _service(inputs: StatusInputs, address: OnionAddress, name: str) -> ServiceStatus:
+    descriptors = [_descriptor(inputs, w) for w in inputs.wanted if w.service == address]
+    pool = [report for (service, _), report in inputs.state.pool.items() if service == address]
+    return ServiceStatus(
+        name=name,
+        address=str(address),
+        pool=sum(len(report.points) for report in pool),
+        published=bool(descriptors) and all(map(_is_on_all_hsdirs, descriptors)),
+        descriptors=descriptors,
+    )
+
+
+def _is_on_all_hsdirs(descriptor: DescriptorStatus) -> bool:
+    hsdirs = descriptor["hsdirs"]
+    return bool(hsdirs) and all(hsdir["state"] == "accepted" for hsdir in hsdirs)
+
+
+def _descriptor(inputs: StatusInputs, wanted: WantedDescriptor) -> DescriptorStatus:
+    publication = inputs.state.publications.get(wanted.key)
+    reservation = publication.reservation if publication else None
+    return DescriptorStatus(
+        slot=wanted.slot_time.slot.value,
+        period=wanted.slot_time.period.number,
+        revision=reservation.revision if reservation else None,
+        intro_points=len(reservation.auth_keys) if reservation else 0,
+        published_at=_iso(publication.finished_at if publication else None),
+        next_refresh_at=_iso(publication.refresh_at if publication else None),
+        next=_next(inputs, wanted, publication),
+        hsdirs=[_hsdir(fingerprint, publication) for fingerprint in wanted.hsdirs],
+    )
+
+
+def _next(inputs: StatusInputs, wanted: WantedDescriptor, publication: Publication | None) -> str:
+    """Say what the office holder will do about a descriptor, in its own words."""
+    office = inputs.state.office
+    decision = decide(
+        wanted,
+        publication,
+        inputs.state.policy,
+        term=office.term if office else Term(0),
+        differs_since=inputs.wall_ms,
+        now=inputs.wall_ms,
+    )
+    return decision.why if isinstance(decision, Wait) else f"due: {decision.reason.value}"
+
+
+def _hsdir(fingerprint: Fingerprint, publication: Publication | None) -> HsDirStatus:
+    detail = publication.refused.get(fingerprint, "") if publication else ""
+    state: HsDirState = "pending"
+    if publication and fingerprint in publication.accepted:
+        state = "accepted"
+    elif detail:
+        state = "refused"
+    return HsDirStatus(fingerprint=str(fingerprint), state=state, detail=detail)
+
+
+def _service_problems(service: ServiceStatus) -> Iterator[str]:
+    if not service["pool"]:
+        yield f"{service['name']} has no introduction points: no node's tor holds a circuit for it"
+    for descriptor in service["descriptors"]:
+        missing = [h for h in descriptor["hsdirs"] if h["state"] != "accepted"]
+        if missing:
+            yield (
+                f"{service['name']}: {len(missing)} of {len(descriptor['hsdirs'])} HSDirs have not "
+                f"accepted the {descriptor['slot']} descriptor ({descriptor['next']})"
+            )
+
+
+def _iso(at: UnixMs | None) -> str | None:
+    return None if at is None else to_instant(at).isoformat(timespec="seconds")

@@ -1,0 +1,204 @@
+"""The daemon: opens a node's parts in order, runs it until told to stop, closes them in order.
+
+What is wrong before the start (configuration, keys, certificates, a damaged journal) is raised, and
+ends the process with a sentence. What goes wrong later is logged and retried, but for a disk that
+failed: the engine's word could not be trusted any more, so the process ends and systemd starts it
+anew. A managed tor is left running: a restart of rbcluster changes nothing outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rbcluster.agent.admission import refusal
+from rbcluster.agent.clock import SystemClock
+from rbcluster.agent.keyring import Keyring
+from rbcluster.agent.node import Node
+from rbcluster.api.server import serve_api
+from rbcluster.config import Config, NodePaths, ServiceConfig
+from rbcluster.core.apply import apply_bytes
+from rbcluster.core.codec import decode_state, encode_state
+from rbcluster.core.commands import SeedCluster, Verdict
+from rbcluster.core.ids import NodeId
+from rbcluster.core.state import ClusterState, Member, Role
+from rbcluster.errors import StorageError
+from rbcluster.pki import verify_node_tls
+from rbcluster.raft.engine import RaftEngine
+from rbcluster.raft.machine import StateMachine
+from rbcluster.raft.profile import PROFILES
+from rbcluster.raft.settings import RaftSettings
+from rbcluster.raft.tls import TlsFiles
+from rbcluster.tor.controller import TorController
+from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
+
+_LOG = logging.getLogger(__name__)
+
+LEAVE_TIMEOUT_S = 4.0  # for handing the office over and stopping
+
+STATE_MACHINE: StateMachine[ClusterState, Verdict] = StateMachine(
+    initial=ClusterState(), apply=apply_bytes, encode=encode_state, decode=decode_state
+)
+
+
+async def run_node(config: Config, name: NodeId) -> None:
+    """Run one node until SIGTERM or SIGINT.
+
+    :raises RbclusterError: if it can't start, or its disk fails.
+    """
+    paths = config.node(name).paths
+    services = _services(config, name, paths)
+    keyring = Keyring.load({service.address: service.directory for service in services})
+    parts = _Parts()
+    engine = RaftEngine(
+        _raft_settings(config, name, paths),
+        STATE_MACHINE,
+        admit=parts.admit,
+        on_message=parts.hear,
+    )
+    tor = TorController(_tor_settings(config, name, paths), services, parts.ring)
+    parts.node = Node(
+        name,
+        cluster=engine,
+        tor=tor,
+        keyring=keyring,
+        seed=_seed(config),
+        clock=SystemClock(),
+        rng=os.urandom,
+    )
+    async with _running(engine), serve_api(paths.api_socket, parts.node.status):
+        _LOG.info("node=%s of cluster=%s runs", name, config.cluster.name)
+        async with _background(tor.run()), _background(parts.node.run()):
+            await _told_to_stop(engine)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    await parts.node.office.leave_office()
+    _LOG.info("node=%s has stopped", name)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Ties the knot: the engine and tor call the node, which is made of them."""
+
+    node: Node = field(init=False)
+
+    def ring(self) -> None:
+        self.node.ring()
+
+    def hear(self, sender: NodeId, payload: bytes) -> None:
+        self.node.hear(sender, payload)
+
+    def admit(self, sender: NodeId, command: bytes) -> str | None:
+        node = self.node
+        return refusal(sender, command, myself=node.node, consensus=node.tor.consensus)
+
+
+@contextlib.asynccontextmanager
+async def _running(engine: RaftEngine[ClusterState, Verdict]) -> AsyncIterator[None]:
+    await engine.start()
+    try:
+        yield
+    finally:
+        await engine.stop()
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Do something as long as the block lasts."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _told_to_stop(engine: RaftEngine[ClusterState, Verdict]) -> None:
+    """Wait for a signal.
+
+    :raises StorageError: if the engine stops for good before.
+    """
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    unsubscribe = engine.subscribe(lambda: over.set() if engine.failure else None)
+    try:
+        await over.wait()
+    finally:
+        unsubscribe()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    if engine.failure:
+        raise StorageError(f"the Raft engine stopped: {engine.failure}") from engine.failure
+
+
+# --- from cluster.toml to what each part takes
+
+
+def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettings:
+    tls = verify_node_tls(paths.tls_dir, name, datetime.now(UTC))
+    addresses = {node.name: (node.address.host, node.address.port) for node in config.nodes}
+    learners = frozenset(node.name for node in config.nodes if node.role is Role.LEARNER)
+    return RaftSettings(
+        node=name,
+        listen=addresses[name],
+        peers={
+            node: address
+            for node, address in addresses.items()
+            if node != name and node not in learners
+        },
+        data_dir=paths.raft_dir,
+        tls=TlsFiles(ca=tls.authority, cert=tls.certificate, key=tls.key),
+        profile=PROFILES[config.cluster.profile.value],
+        learner=name in learners,
+        learners=learners - {name},
+    )
+
+
+def _services(config: Config, name: NodeId, paths: NodePaths) -> tuple[ServiceSettings, ...]:
+    return tuple(
+        ServiceSettings(
+            address=service.address,
+            directory=_service_directory(service, paths),
+            ports=tuple(str(port) for port in config.ports_of(name, service)),
+        )
+        for service in config.services
+    )
+
+
+def _service_directory(service: ServiceConfig, paths: NodePaths) -> Path:
+    return service.hidden_service_dir or paths.key_dir(service.name)
+
+
+def _tor_settings(config: Config, name: NodeId, paths: NodePaths) -> TorSettings:
+    tor = config.tor_of(name)
+    return TorSettings(
+        mode=tor.mode,
+        data_dir=paths.data_dir,
+        control=tor.control_endpoint if tor.mode is TorMode.SYSTEM else None,
+        password=tor.read_password(),
+        extra_lines=tor.extra,
+        binary=tor.binary,
+    )
+
+
+def _seed(config: Config) -> SeedCluster:
+    """Say how this node would found the cluster, should it be the first to lead it."""
+    return SeedCluster(
+        name=config.cluster.name,
+        members=tuple(
+            Member(node=node.name, address=str(node.address), role=node.role, weight=node.weight)
+            for node in config.nodes
+        ),
+        services={service.address: service.name for service in config.services},
+        policy=config.publish.to_policy(os.urandom(32)),
+    )

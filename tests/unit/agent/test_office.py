@@ -1,0 +1,92 @@
+"""The leader's duties beside publishing: founding, presence, stepping aside."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rbcluster.core.state import Presence
+from rbcluster.tor.settings import TorStatus
+from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
+from tests.unit.agent.world import ADA, BOB, CYD, NAMES, World, eventually
+
+
+def test_first_leader_founds_the_cluster_and_takes_office() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(lambda: world.state.office is not None, limit_s=5)
+
+    world = in_world(scenario)
+    assert set(world.state.members) == set(NAMES)
+    assert world.state.office is not None
+    assert (world.state.office.node, world.state.office.term) == (ADA, 1)
+
+
+def test_silent_node_is_withdrawn_after_six_seconds_and_not_before() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.kill(CYD)
+        await asyncio.sleep(4.5)
+        assert world.state.members[CYD].presence is Presence.LIVE
+        await eventually(lambda: world.state.members[CYD].presence is Presence.WITHDRAWN, 3)
+
+    in_world(scenario)
+
+
+def test_leader_whose_tor_is_gone_hands_over_to_one_that_can_publish() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.tors[ADA].status = TorStatus()
+        world.tors[ADA].local = None
+        world.tors[BOB].status = TorStatus(connected=True, faults=("wrong options",))
+        world.ring()
+        await eventually(lambda: world.leader == CYD, limit_s=5)
+
+    in_world(scenario)
+
+
+def test_leader_stays_when_nobody_could_do_better() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        for tor in world.tors.values():
+            tor.status = TorStatus()
+        world.ring()
+        await asyncio.sleep(30)
+        assert world.leader == ADA
+        assert world.nodes[ADA].status()["nodes"][0]["faults"]
+
+    in_world(scenario)
+
+
+def test_short_weakness_does_not_cost_the_leadership() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        healthy = world.tors[ADA].status
+        world.tors[ADA].status = TorStatus()
+        world.ring()
+        await asyncio.sleep(1.5)
+        world.tors[ADA].status = healthy
+        world.ring()
+        await asyncio.sleep(10)
+        assert world.leader == ADA
+
+    in_world(scenario)
+
+
+def test_leader_with_a_wrong_clock_hands_over() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.clocks[ADA].skew_s = 45.0
+        await eventually(lambda: world.leader != ADA, limit_s=10)
+
+    in_world(scenario)
+
+
+def test_node_that_stops_leaves_its_office_to_an_able_one() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.tors[BOB].status = TorStatus()
+        world.ring()
+        await asyncio.sleep(2)
+        await world.nodes[ADA].office.leave_office()
+        assert world.leader == CYD
+
+    in_world(scenario)

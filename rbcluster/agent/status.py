@@ -216,7 +216,7 @@ def _descriptor(inputs: StatusInputs, wanted: WantedDescriptor) -> DescriptorSta
         published_at=_iso(publication.finished_at if publication else None),
         next_refresh_at=_iso(publication.refresh_at if publication else None),
         next=_next(inputs, wanted, publication),
-        hsdirs=[_hsdir(fingerprint, publication) for fingerprint in wanted.hsdirs],
+        hsdirs=[_hsdir(fingerprint, wanted, publication) for fingerprint in wanted.hsdirs],
     )
 
 
@@ -234,14 +234,25 @@ def _next(inputs: StatusInputs, wanted: WantedDescriptor, publication: Publicati
     return decision.why if isinstance(decision, Wait) else f"due: {decision.reason.value}"
 
 
-def _hsdir(fingerprint: Fingerprint, publication: Publication | None) -> HsDirStatus:
-    detail = publication.refused.get(fingerprint, "") if publication else ""
+def _hsdir(
+    fingerprint: Fingerprint, wanted: WantedDescriptor, publication: Publication | None
+) -> HsDirStatus:
+    """Say whether an HSDir holds what is wanted now, not just what was reserved last."""
     state: HsDirState = "pending"
+    detail = publication.refused.get(fingerprint, "") if publication else ""
     if publication and fingerprint in publication.accepted:
-        state = "accepted"
+        if _is_wanted(publication, wanted):
+            state = "accepted"
+        else:
+            detail = "holds the descriptor before this one"
     elif detail:
         state = "refused"
     return HsDirStatus(fingerprint=str(fingerprint), state=state, detail=detail)
+
+
+def _is_wanted(publication: Publication, wanted: WantedDescriptor) -> bool:
+    last = publication.reservation
+    return last is not None and last.digest == wanted.digest_for(last.hsdirs)
 
 
 def _service_problems(service: ServiceStatus) -> Iterator[str]:

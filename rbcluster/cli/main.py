@@ -10,6 +10,7 @@ Overview::
     rbcluster status            how the cluster is
     rbcluster key new | show    master keys
     rbcluster descriptor show   decode any v3 descriptor
+    rbcluster demo              all of it on this machine, with a private Tor network
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import click
 
 from rbcluster import __version__
 from rbcluster.cli.complaint import complain
+from rbcluster.cli.demo import demo
 from rbcluster.cli.descriptor import descriptor
 from rbcluster.cli.init import init
 from rbcluster.cli.key import key
@@ -51,5 +53,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a mark
 
 
-for command in (init, run, status, key, descriptor):
+for command in (init, run, status, key, descriptor, demo):
     main.add_command(command)

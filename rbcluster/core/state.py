@@ -126,7 +126,7 @@ class Publication:
     period: TimePeriod
     floor: RevisionCounter  # no revision at or below it may be reserved; only rises
     budget: UploadBudget
-    reservation: Reservation | None = None  # the last one; its revision == floor when present
+    reservation: Reservation | None = None  # the last; below floor once that was raised since
     accepted: frozenset[Fingerprint] = frozenset()  # HSDirs that hold the reservation's revision
     refused: Mapping[Fingerprint, str] = field(default_factory=lambda: MappingProxyType({}))
     finished_at: UnixMs | None = None  # when the round ended; None while it runs or if cut short

@@ -1,0 +1,107 @@
+"""How fast the cluster elects, hands over and commits: three voters, real processes, TLS, fsync.
+
+Run: ``python -m bench.raft [--trials 20]``. Prints median and 95th percentile.
+
+- ``new leader``: from kill -9 of the leader until another node has been elected
+- ``next commit``: from kill -9 until a survivor has committed a command
+- ``hand-over``: from the request on the leader until the new leader has committed a command
+- ``commit``: one at a time, proposed on the leader or on a follower; and 64 at a time
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from tests.cluster.processes import NodeProcess, ProcessCluster, running_processes
+
+COMMITS = 500
+SETTLE_S = 0.3  # a link that has just come up puts elections off; a cluster at rest is measured
+
+
+def show(name: str, seconds: list[float]) -> None:
+    """Print one line of the table."""
+    ordered = sorted(seconds)
+    p95 = ordered[max(0, -(-95 * len(ordered) // 100) - 1)]
+    median = statistics.median(ordered)
+    print(f"{name:28} {1000 * median:9.1f} ms {1000 * p95:9.1f} ms   n={len(ordered)}", flush=True)
+
+
+async def commit_anywhere(cluster: ProcessCluster, command: str) -> None:
+    """Propose to whoever claims to lead until a proposal is committed."""
+    while True:
+        leaders = [node for node in cluster.nodes.values() if node.seen.role == "leader"]
+        if leaders and await leaders[-1].propose(command) == "committed":
+            return
+        await asyncio.sleep(0.001)
+
+
+async def failover(cluster: ProcessCluster, trials: int) -> None:
+    """Kill the leader, again and again."""
+    elected: list[float] = []
+    committed: list[float] = []
+    for trial in range(trials):
+        old = await cluster.leader()
+        await asyncio.sleep(SETTLE_S)
+        killed_at = time.monotonic()
+        await cluster.kill(old.node)
+        await commit_anywhere(cluster, f"after kill {trial}")
+        committed.append(time.monotonic() - killed_at)
+        new = await cluster.leader()
+        elected.append(new.leads_since - killed_at)
+        await cluster.start(old.node)
+    show("kill -9 to new leader", elected)
+    show("kill -9 to next commit", committed)
+
+
+async def hand_over(cluster: ProcessCluster, trials: int) -> None:
+    """Transfer the leadership, again and again."""
+    took: list[float] = []
+    for trial in range(trials):
+        old = await cluster.leader()
+        began = time.monotonic()
+        answer = asyncio.ensure_future(old.ask(do="transfer", timeout_s=10))
+        await cluster.until(lambda old=old: is_led_by_another(cluster, old))  # type: ignore[misc]
+        await commit_anywhere(cluster, f"after hand-over {trial}")
+        took.append(time.monotonic() - began)
+        if "error" in (said := await answer):
+            raise SystemExit(said["error"])
+    show("hand-over to next commit", took)
+
+
+def is_led_by_another(cluster: ProcessCluster, old: NodeProcess) -> bool:
+    """Tell whether some other node has become leader."""
+    return any(n.seen.role == "leader" and n is not old for n in cluster.nodes.values())
+
+
+async def throughput(cluster: ProcessCluster) -> None:
+    """Commit many commands."""
+    leader = await cluster.leader()
+    follower = next(node for node in cluster.nodes.values() if node is not leader)
+    for name, node in (("on the leader", leader), ("through a follower", follower)):
+        answer = await node.ask(do="propose_many", num=COMMITS, width=1)
+        show(f"commit {name}", answer["took_s"])
+    for name, node in (("on the leader", leader), ("through a follower", follower)):
+        answer = await node.ask(do="propose_many", num=4 * COMMITS, width=64)
+        rate = len(answer["took_s"]) / answer["total_s"]
+        print(f"64 at a time {name}: {rate:.0f} commits/s", flush=True)
+
+
+async def main(trials: int) -> None:
+    """Run everything on one cluster."""
+    print(f"{'':28} {'median':>12} {'p95':>12}")
+    with tempfile.TemporaryDirectory() as directory:
+        async with running_processes(Path(directory), "abc") as cluster:
+            await throughput(cluster)
+            await hand_over(cluster, trials)
+            await failover(cluster, trials)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Benchmark of the Raft engine.")
+    parser.add_argument("--trials", type=int, default=20)
+    asyncio.run(main(parser.parse_args().trials))

@@ -1,0 +1,305 @@
+"""apply: the one way to change `ClusterState`.
+
+Deterministic: no clock, no randomness, no I/O, integers only; maps are changed key by key and never
+iterated for an outcome that their order could change. The same log gives the same state on every
+node. A rule that a command breaks becomes `Refused`, and the state stays what it was.
+
+The fence: `TakeOffice` commits who may publish, and every command of an office holder names its
+office. A deposed leader's command is refused wherever it lands in the log, whatever it believed.
+
+Not here: whether a reported introduction point is real (the leader verifies its descriptor before
+the command enters the log), or when something should be published (`core/decide.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from rbcluster.core import budget
+from rbcluster.core.codec import decode_command
+from rbcluster.core.commands import (
+    Applied,
+    Command,
+    RaiseFloor,
+    RecordRound,
+    Refused,
+    ReportIntroPoints,
+    ReservePublication,
+    SeedCluster,
+    SetPresence,
+    TakeOffice,
+    Verdict,
+)
+from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.state import (
+    ClusterState,
+    Member,
+    NodeReport,
+    Office,
+    Publication,
+    Role,
+)
+from rbcluster.errors import CommandError
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.params import MAX_INTRO_POINTS
+from rbcluster.hs.time_period import TimePeriod
+
+MAX_REVISION_STEP = (
+    2**34
+)  # our choice: twice tor's scale (below 2^33), so no step leaves it for good
+PERIODS_KEPT = 2  # below the newest; tor keeps two descriptors, of neighbouring periods
+
+
+class _RuleBrokenError(Exception):
+    """A command may not be applied; the text is the rule."""
+
+
+def apply_bytes(state: ClusterState, data: bytes) -> tuple[ClusterState, Verdict]:
+    """Apply an encoded command; never raises.
+
+    An exception here would repeat on all nodes at every tick and stop the cluster for good. So even
+    a mistake of ours ends as `Refused`, alike on every node: it is as deterministic as a rule.
+    """
+    try:
+        return apply(state, decode_command(data))
+    except CommandError as error:
+        return state, Refused(str(error))
+    except Exception as error:  # noqa: BLE001 - the last resort described above
+        return state, Refused(f"internal error: {type(error).__name__}")
+
+
+def apply(state: ClusterState, command: Command) -> tuple[ClusterState, Verdict]:
+    """Apply a command to a state.
+
+    :returns: the state afterwards (`state` itself if nothing changed) and the verdict.
+    """
+    try:
+        return _changed(state, command), Applied()
+    except _RuleBrokenError as rule:
+        return state, Refused(str(rule))
+
+
+def _changed(  # noqa: PLR0911 - one return for each command
+    state: ClusterState, command: Command
+) -> ClusterState:
+    """Return the state after a command, or raise the rule that it breaks."""
+    if isinstance(command, SeedCluster):
+        return _seed(state, command)
+    _require(state.is_seeded, "the cluster is not founded yet")
+    match command:
+        case TakeOffice():
+            return _take_office(state, command)
+        case ReportIntroPoints():
+            return _report(state, command)
+        case SetPresence():
+            return _set_presence(state, command)
+        case ReservePublication():
+            return _reserve(state, command)
+        case RaiseFloor():
+            return _raise_floor(state, command)
+        case _:  # RecordRound: the type checker sees to it that no other is left
+            return _record_round(state, command)
+
+
+def _seed(state: ClusterState, command: SeedCluster) -> ClusterState:
+    members = {member.node: member for member in command.members}
+    addresses = {member.address for member in command.members}
+    _require(not state.is_seeded, "the cluster is founded already")
+    _require(bool(command.name), "a cluster needs a name")
+    _require(len(members) == len(command.members), "two members have one name")
+    _require(len(addresses) == len(command.members), "two members have one address")
+    _require(
+        any(member.role is Role.VOTER for member in command.members), "a cluster needs a voter"
+    )
+    return replace(
+        state,
+        name=command.name,
+        members=MappingProxyType(members),
+        services=MappingProxyType(dict(command.services)),
+        policy=command.policy,
+    )
+
+
+def _take_office(state: ClusterState, command: TakeOffice) -> ClusterState:
+    _require(_member(state, command.node).role is Role.VOTER, "only a voter may take office")
+    last = state.office
+    _require(last is None or command.term > last.term, "the office was taken in that term or later")
+    return replace(state, office=Office(node=command.node, term=command.term))
+
+
+def _report(state: ClusterState, command: ReportIntroPoints) -> ClusterState:
+    _member(state, command.node)
+    _require_service(state, command.service)
+    _require(len(command.points) <= MAX_INTRO_POINTS, f"more than {MAX_INTRO_POINTS} points")
+    _require_distinct([point.auth_key for point in command.points], "introduction point")
+    key = command.service, command.node
+    known = state.pool.get(key)
+    if not command.points:
+        pool = {entry: report for entry, report in state.pool.items() if entry != key}
+        return replace(state, pool=MappingProxyType(pool)) if known else state
+    if known and (known.points, known.traits) == (command.points, command.traits):
+        return state  # said before: its instant is not worth a change of state
+    report = NodeReport(
+        points=command.points, traits=command.traits, reported_at=command.reported_at
+    )
+    return replace(state, pool=_with(state.pool, key, report))
+
+
+def _set_presence(state: ClusterState, command: SetPresence) -> ClusterState:
+    _require_office(state, command.office_node, command.office_term)
+    member = _member(state, command.node)
+    if member.presence is command.presence:
+        return state
+    member = replace(member, presence=command.presence)
+    return replace(state, members=_with(state.members, member.node, member))
+
+
+def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
+    wanted = command.reservation
+    _require_office(state, wanted.node, wanted.term)
+    known = _publication(state, command.service, command.period, wanted.reserved_at)
+    _require_step(known, wanted.revision)
+    _require(bool(wanted.auth_keys), "a descriptor without introduction points is not published")
+    _require(
+        len(wanted.auth_keys) <= state.policy.max_intro_points,
+        f"more than {state.policy.max_intro_points} introduction points",
+    )
+    _require_distinct(wanted.auth_keys, "introduction point")
+    _require(bool(wanted.hsdirs), "no HSDir is named")
+    _require_distinct(wanted.hsdirs, "HSDir")
+    _require(len(wanted.digest) == 32, "the digest is not 32 bytes")  # noqa: PLR2004 - SHA-256
+    left = budget.spend(
+        known.budget, state.policy, wanted.reserved_at, is_withdrawal=command.is_withdrawal
+    )
+    if left is None:
+        raise _RuleBrokenError("the upload budget is spent")
+    publication = Publication(
+        period=command.period, floor=wanted.revision, budget=left, reservation=wanted
+    )
+    return _with_publication(state, command.service, publication)
+
+
+def _raise_floor(state: ClusterState, command: RaiseFloor) -> ClusterState:
+    _require_office(state, command.office_node, command.office_term)
+    known = _publication(state, command.service, command.period, command.at)
+    _require_step(known, command.floor)
+    return _with_publication(state, command.service, replace(known, floor=command.floor))
+
+
+def _record_round(state: ClusterState, command: RecordRound) -> ClusterState:
+    _require_office(state, command.office_node, command.office_term)
+    known = state.publications.get((command.service, command.period.number))
+    if (
+        known is None
+        or known.period != command.period
+        or known.reservation is None
+        or known.reservation.revision != command.revision
+    ):
+        raise _RuleBrokenError("that revision is not the one reserved last")
+    hsdirs = frozenset(known.reservation.hsdirs)
+    _require(
+        command.accepted <= hsdirs and command.refused.keys() <= hsdirs,
+        "an HSDir answered that was not asked",
+    )
+    accepted = known.accepted | command.accepted
+    publication = replace(
+        known,
+        accepted=accepted,
+        refused=MappingProxyType(
+            {hsdir: why for hsdir, why in command.refused.items() if hsdir not in accepted}
+        ),
+        finished_at=command.finished_at,
+        refresh_at=command.refresh_at,
+    )
+    return _with_publication(state, command.service, publication)
+
+
+def _publication(
+    state: ClusterState, service: OnionAddress, period: TimePeriod, at: UnixMs
+) -> Publication:
+    """Find what is known of a blinded key, or begin with nothing and a full budget.
+
+    A forgotten period must not come back: its floor is lost, so a revision could fall.
+    """
+    _require_service(state, service)
+    known = state.publications.get((service, period.number))
+    if known is not None:
+        _require(known.period == period, "that period has another length")
+        return known
+    _require(
+        not any(_is_past(period, other.period) for other in _of_service(state, service)),
+        f"that period is more than {PERIODS_KEPT} below the newest",
+    )
+    return Publication(
+        period=period, floor=RevisionCounter(0), budget=budget.initial(state.policy, at)
+    )
+
+
+def _with_publication(
+    state: ClusterState, service: OnionAddress, publication: Publication
+) -> ClusterState:
+    """Enter a publication, and forget those of its service whose periods are long past."""
+    newest = publication.period
+    kept = {
+        (address, number): other
+        for (address, number), other in state.publications.items()
+        if address != service or not _is_past(other.period, newest)
+    }
+    kept[service, newest.number] = publication
+    return replace(state, publications=MappingProxyType(kept))
+
+
+def _of_service(state: ClusterState, service: OnionAddress) -> list[Publication]:
+    return [known for (address, _), known in state.publications.items() if address == service]
+
+
+def _is_past(period: TimePeriod, newest: TimePeriod) -> bool:
+    """Tell whether a period lies more than `PERIODS_KEPT` before another.
+
+    In minutes since the first period, so that it holds across a change of `hsdir_interval` too.
+    """
+    oldest_start_min = (newest.number - PERIODS_KEPT) * newest.length_min
+    return period.number * period.length_min < oldest_start_min
+
+
+def _member(state: ClusterState, node: NodeId) -> Member:
+    member = state.members.get(node)
+    if member is None:
+        raise _RuleBrokenError(f"{node} is no member")
+    return member
+
+
+def _require_service(state: ClusterState, service: OnionAddress) -> None:
+    _require(service in state.services, "that service is not the cluster's")
+
+
+def _require_office(state: ClusterState, node: NodeId, term: Term) -> None:
+    _require(state.office == Office(node=node, term=term), f"{node} holds no office in term {term}")
+
+
+def _require_step(known: Publication, revision: RevisionCounter) -> None:
+    _require(revision > known.floor, f"revision {revision} is not above the floor {known.floor}")
+    _require(
+        revision <= known.floor + MAX_REVISION_STEP,
+        f"revision {revision} is more than 2^34 above the floor {known.floor}",
+    )
+
+
+def _require_distinct(values: Collection[object], what: str) -> None:
+    _require(len(set(values)) == len(values), f"one {what} is named twice")
+
+
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise _RuleBrokenError(rule)
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _with(entries: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
+    return MappingProxyType({**entries, key: value})

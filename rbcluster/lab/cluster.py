@@ -1,0 +1,224 @@
+"""A cluster on this machine: real `rbcluster run` processes, each with its own tor and web page.
+
+Everything goes through what an operator has: `rbcluster init` makes keys and certificates, a
+cluster.toml ties the nodes together, the status document tells how they are. Only the network is
+private.
+
+Not here: what is done to the cluster, and what must come of it (the demo, `tests/e2e`).
+
+Overview::
+
+    LabCluster   start() -> serving; address; nodes; status(); wait_until(condition); stop()
+    is_served    the condition that all of it is as it should be
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from rbcluster.agent.status_document import StatusDocument
+from rbcluster.api.client import NoDaemon, fetch_status
+from rbcluster.config import NodePaths, load_config
+from rbcluster.errors import RbclusterError
+from rbcluster.hs.address import OnionAddress
+from rbcluster.lab.network import PrivateNetwork
+from rbcluster.lab.node_process import COMMAND, NodeProcess
+from rbcluster.lab.ports import LOOPBACK, PortReservation
+from rbcluster.lab.waiting import wait_for
+from rbcluster.lab.webpage import WebPage
+
+Condition = Callable[[StatusDocument], bool]
+
+SERVICE = "web"
+DEFAULT_NAMES = ("a", "b", "c")
+
+_INIT_TIMEOUT_S = 60.0
+_STATUS_TIMEOUT_S = 2.0
+
+
+def is_served(document: StatusDocument) -> bool:
+    """Whether the cluster is healthy and every descriptor is where clients look for it."""
+    return document["health"] == "healthy" and all(
+        service["published"] for service in document["services"]
+    )
+
+
+class LabCluster:
+    """Nodes that serve one onion address in a private network.
+
+    Its web pages live in the event loop that called `start`.
+
+    :param names: of the nodes, a to z, digits and hyphens.
+    :param publish: keys of cluster.toml's ``[publish]`` that differ from their defaults.
+    """
+
+    def __init__(
+        self,
+        network: PrivateNetwork,
+        names: Sequence[str] = DEFAULT_NAMES,
+        *,
+        name: str = "lab",
+        publish: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.directory = network.directory / f"cluster-{name}"
+        self.pages = {node: WebPage(node) for node in names}
+        self.nodes: Mapping[str, NodeProcess] = {
+            node: NodeProcess(self._config, node, NodePaths(self.directory / "nodes" / node))
+            for node in names
+        }
+        self._name = name
+        self._network = network
+        self._publish = publish
+        self._ports = PortReservation()
+
+    @property
+    def _config(self) -> Path:
+        return self.directory / "cluster.toml"
+
+    @property
+    def address(self) -> OnionAddress:
+        """The address all nodes serve.
+
+        :raises ConfigError: if the cluster was not started.
+        """
+        return load_config(self._config).services[0].address
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Make the cluster and start every node; `wait_until(is_served, ...)` tells when it serves.
+
+        :raises RbclusterError: if it can't be made; nothing of it is left then.
+        """
+        try:
+            for page in self.pages.values():
+                await page.start()
+            await self.prepare()
+            for node in self.nodes.values():
+                node.start()
+        except BaseException:  # Ctrl-C too
+            await self.stop()
+            raise
+
+    async def prepare(self) -> None:
+        """Make keys and certificates by `rbcluster init`, then the lab's own cluster.toml.
+
+        `start` does it; by itself it is for those who start nodes in a way of their own. The web
+        pages must have been started.
+
+        :raises RbclusterError: if `rbcluster init` fails.
+        """
+        addresses = {node: f"{LOOPBACK}:{self._ports.reserve()}" for node in self.nodes}
+        node_options = [f"--node={node}={address}" for node, address in addresses.items()]
+        process = await asyncio.create_subprocess_exec(
+            *(str(COMMAND), "init", str(self.directory), "--name", self._name, *node_options),
+            *("--service", SERVICE, "--port", f"80 {LOOPBACK}:80"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(_INIT_TIMEOUT_S):
+                output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if process.returncode != 0:
+            raise RbclusterError(f"rbcluster init failed: {output.decode(errors='replace')}")
+        self._config.write_text(self._encode_config(addresses))
+
+    async def stop(self) -> None:
+        """Kill every process and remove every file of it; safe to call twice."""
+        for node in self.nodes.values():
+            node.send_kill(with_tor=True)
+        try:
+            for node in self.nodes.values():
+                await node.kill(with_tor=True)
+        finally:
+            for page in self.pages.values():
+                await page.stop()
+            self._ports.close()
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    async def status(self, name: str | None = None) -> StatusDocument:
+        """Ask a node how the cluster is: the one named, else the first that answers.
+
+        :raises NoDaemon: if none answers.
+        """
+        nodes = [self.nodes[name]] if name else [n for n in self.nodes.values() if n.pid]
+        failure = NoDaemon("no node of the lab runs: start one")
+        for node in nodes:
+            try:
+                return await fetch_status(node.paths.api_socket, _STATUS_TIMEOUT_S)
+            except NoDaemon as error:
+                failure = error
+        raise failure
+
+    async def wait_until(
+        self, condition: Condition, what: str, limit_s: float, *, name: str | None = None
+    ) -> StatusDocument:
+        """Ask until a status document meets a condition, and return it.
+
+        :param what: what is waited for, as the subject of a sentence.
+        :param name: which node to ask; None: any that answers.
+        :raises TimeoutError: if none does within the limit; the text says how things stand.
+        """
+        last: StatusDocument | None = None
+
+        async def look() -> StatusDocument | None:
+            nonlocal last
+            try:
+                last = await self.status(name)
+            except NoDaemon:
+                return None
+            return last if condition(last) else None
+
+        try:
+            return await wait_for(look, what, limit_s)
+        except TimeoutError as error:
+            state = "no node answers" if last is None else "; ".join(last["problems"])
+            raise TimeoutError(f"{error}: {state or 'no node sees a problem'}") from error
+
+    def _encode_config(self, addresses: Mapping[str, str]) -> str:
+        """Write a cluster.toml in which each node has a directory and a web page of its own."""
+        torrc = [*self._network.client_torrc_lines, f"__OwningControllerProcess {os.getpid()}"]
+        lines = ["[cluster]", f"name = {_toml(self._name)}", "[tor]", f"extra = {_toml(torrc)}"]
+        lines += ["[publish]", *(f"{key} = {value}" for key, value in self._publish.items())]
+        lines += [
+            "[[service]]",
+            f"name = {_toml(SERVICE)}",
+            f"address = {_toml(str(self.address))}",
+            f'ports = ["80 {LOOPBACK}:80"]',  # every node has its own instead
+        ]
+        for name, node in self.nodes.items():
+            host, port = self.pages[name].address
+            lines += [
+                "[[node]]",
+                f"name = {_toml(name)}",
+                f"address = {_toml(addresses[name])}",
+                f"data_dir = {_toml(str(node.paths.data_dir))}",
+                f"ports = {{ {SERVICE} = [{_toml(f'80 {host}:{port}')}] }}",
+            ]
+        return "\n".join([*lines, ""])
+
+
+def _toml(value: str | list[str]) -> str:
+    """Write text or a list of it; JSON's form of either is TOML's too."""
+    return json.dumps(value)

@@ -1,0 +1,220 @@
+"""The main job, shown: a private Tor network, three nodes, a leader killed with -9, a visitor.
+
+Everything is real but the network's size: tor, Raft, descriptors, circuits. The visitor is a client
+that no node controls; what is said about visits comes from its own record.
+
+Overview::
+
+    run_demo(stage) -> DemoFigures    raises DemoFailed when something did not happen
+    Stage                             what is told while it works
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import cycle, pairwise
+from typing import Protocol
+
+from rbcluster.agent.status_document import StatusDocument
+from rbcluster.errors import RbclusterError
+from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.network import PrivateNetwork
+from rbcluster.lab.visitor import Visit, Visitor
+
+SERVE_LIMIT_S = 90.0
+ELECTION_LIMIT_S = 30.0
+WITHDRAWAL_LIMIT_S = 60.0
+REJOIN_LIMIT_S = 90.0
+VISITS_PER_LOOK = 60
+VISITS_AT_ONCE = 4
+MIN_SUCCESS = 0.99  # of fresh visits after the change
+
+
+class DemoFailed(RbclusterError):  # noqa: N818 - it says what happened
+    """Something that the demo shows did not happen."""
+
+
+class Stage(Protocol):
+    """Where the demo tells what it does."""
+
+    def begin(self, what: str) -> None:
+        """Say what is being done now."""
+
+    def progress(self, detail: str) -> None:
+        """Say how far it is."""
+
+    def done(self, what: str) -> None:
+        """Say what has been achieved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoFigures:
+    """What the demo measured. Times are in seconds."""
+
+    nodes: int
+    requests_ok: int  # all visits, those during the failure included
+    requests_failed: int
+    answered_by: dict[str, int]
+    election_seconds: float  # from the kill to a new leader
+    withdrawn_seconds: float  # ... to every HSDir holding descriptors without the dead node
+    longest_pause_seconds: float  # the longest a visitor waited from one page to the next
+    rejoined_seconds: float  # from the dead node's start to its return to the descriptor
+
+
+async def run_demo(stage: Stage, names: Sequence[str] = ("a", "b", "c")) -> DemoFigures:
+    """Play the whole demo.
+
+    :param names: the nodes'; at least three.
+    :raises DemoFailed: when something did not happen; the text says what.
+    :raises RbclusterError: when the network or the cluster could not be started.
+    """
+    network = PrivateNetwork()
+    stage.begin("starting a private Tor network on loopback")
+    await network.start(lambda done, of: stage.progress(f"{done} of {of} tors ready"))
+    try:
+        stage.done(f"a private Tor network of {len(network.processes)} tors")
+        async with Visitor(network) as visitor, LabCluster(network, names) as cluster:
+            return await _play(stage, cluster, visitor)
+    except TimeoutError as error:
+        raise DemoFailed(str(error)) from error
+    finally:
+        await network.stop()
+
+
+async def _play(stage: Stage, cluster: LabCluster, visitor: Visitor) -> DemoFigures:
+    stage.begin(f"starting {len(cluster.nodes)} nodes, each with its own tor and web page")
+    document = await cluster.wait_until(is_served, "a merged descriptor", SERVE_LIMIT_S)
+    leader = _leader(document)
+    stage.done(f"{cluster.address} is served by {len(cluster.nodes)} nodes; {leader} leads")
+
+    before = await _look(stage, cluster, visitor)
+    _require(set(before) == set(cluster.nodes), f"only {sorted(before)} answered before the kill")
+
+    async with _steady_visits(cluster, visitor) as steady:
+        stage.begin(f"killing the leader {leader} and its tor with -9")
+        killed_at = time.monotonic()
+        await cluster.nodes[leader].kill(with_tor=True)
+        election_s, withdrawn_s = await _watch_failover(stage, cluster, leader, killed_at)
+
+    after = await _look(stage, cluster, visitor, without=leader)
+    _require(leader not in after, f"the dead node {leader} answered {after[leader]} times")
+
+    stage.begin(f"starting {leader} again")
+    started_at = time.monotonic()
+    cluster.nodes[leader].start()
+    await cluster.wait_until(is_served, f"the return of {leader}", REJOIN_LIMIT_S)
+    rejoined_s = time.monotonic() - started_at
+    stage.done(f"{leader} is back in the descriptor after {rejoined_s:.1f} s")
+    again = await _look(stage, cluster, visitor)
+    _require(leader in again, f"{leader} is in the descriptor but answered none of the visits")
+
+    visits = visitor.visits
+    return DemoFigures(
+        nodes=len(cluster.nodes),
+        requests_ok=sum(visit.ok for visit in visits),
+        requests_failed=sum(not visit.ok for visit in visits),
+        answered_by=dict(sorted(Counter(visit.text for visit in visits if visit.ok).items())),
+        election_seconds=round(election_s, 2),
+        withdrawn_seconds=round(withdrawn_s, 2),
+        longest_pause_seconds=round(longest_pause_s(steady), 2),
+        rejoined_seconds=round(rejoined_s, 2),
+    )
+
+
+async def _watch_failover(
+    stage: Stage, cluster: LabCluster, dead: str, killed_at: float
+) -> tuple[float, float]:
+    """Wait for the new leader and for the descriptor without the dead node; return the seconds."""
+    stage.begin("waiting for a new leader")
+    document = await cluster.wait_until(
+        lambda d: d["cluster"]["leader"] not in {None, dead}, "a new leader", ELECTION_LIMIT_S
+    )
+    election_s = time.monotonic() - killed_at
+    stage.done(f"{_leader(document)} leads, {election_s:.2f} s after the kill")
+    stage.begin(f"waiting until every HSDir has the descriptors without {dead}")
+    await cluster.wait_until(
+        lambda d: is_without(d, dead), f"descriptors without {dead}", WITHDRAWAL_LIMIT_S
+    )
+    withdrawn_s = time.monotonic() - killed_at
+    stage.done(f"no HSDir lists {dead} any more, {withdrawn_s:.1f} s after the kill")
+    return election_s, withdrawn_s
+
+
+def is_without(document: StatusDocument, node: str) -> bool:
+    """Tell whether every HSDir holds descriptors that show nothing of a node."""
+    entry = next(n for n in document["nodes"] if n["name"] == node)
+    return (
+        entry["state"] == "withdrawn"
+        and not entry["on_show"]
+        and all(service["published"] for service in document["services"])
+    )
+
+
+async def _look(
+    stage: Stage, cluster: LabCluster, visitor: Visitor, without: str | None = None
+) -> Counter[str]:
+    """Visit by fresh circuits, the descriptor fetched anew; count who answered."""
+    stage.begin(f"visiting the onion page {VISITS_PER_LOOK} times over fresh circuits")
+    await visitor.forget_descriptor(cluster.address)
+    visits: list[Visit] = []
+
+    async def go() -> None:
+        while len(visits) + VISITS_AT_ONCE <= VISITS_PER_LOOK:
+            visits.append(await visitor.visit(cluster.address))
+            stage.progress(f"{len(visits)} of {VISITS_PER_LOOK}")
+
+    await asyncio.gather(*(go() for _ in range(VISITS_AT_ONCE)))
+    answers = Counter(visit.text for visit in visits if visit.ok)
+    ok = answers.total()
+    shares = ", ".join(f"{node} {number}" for node, number in sorted(answers.items()))
+    _require(
+        ok >= MIN_SUCCESS * len(visits),
+        f"{len(visits) - ok} of {len(visits)} visits failed: "
+        f"{next((v.error for v in visits if v.error), '')}",
+    )
+    note = f" (without {without})" if without else ""
+    stage.done(f"{ok} of {len(visits)} visits answered{note}: {shares}")
+    return answers
+
+
+@asynccontextmanager
+async def _steady_visits(cluster: LabCluster, visitor: Visitor) -> AsyncIterator[list[Visit]]:
+    """Visit one page after the other for as long as the block lasts; every other one refetches.
+
+    The list yielded holds them in order.
+    """
+    visits: list[Visit] = []
+
+    async def go() -> None:
+        for refetch in cycle((False, True)):
+            visits.append(await visitor.visit(cluster.address, refetch=refetch))  # noqa: PERF401
+
+    visiting = asyncio.create_task(go())
+    try:
+        yield visits
+    finally:
+        visiting.cancel()
+        await asyncio.wait([visiting])
+
+
+def longest_pause_s(visits: Sequence[Visit]) -> float:
+    """Find the longest time from one page that came to the next, of visits made in turn."""
+    ends = [visit.started_at + visit.seconds for visit in visits if visit.ok]
+    return max((later - end for end, later in pairwise(ends)), default=0.0)
+
+
+def _leader(document: StatusDocument) -> str:
+    leader = document["cluster"]["leader"]
+    if leader is None:
+        raise DemoFailed("the cluster has no leader")
+    return leader
+
+
+def _require(holds: bool, failure: str) -> None:
+    if not holds:
+        raise DemoFailed(failure)

@@ -1,0 +1,474 @@
+"""The engine: one node's replicated state, and the only door to it.
+
+::
+
+    propose ──> PySyncObj ──> journal, links ──> committed ──> StateMachine.apply ──> state, verdict
+                   ^ tick: on a message, on a proposal, at the next deadline; never on a period
+
+Everything runs in one asyncio loop. When the disk fails, or PySyncObj raises, the engine stops for
+good (`failure`): its word could not be trusted any more. Restarting the process is the remedy.
+
+Not here: links (`transport.py`), what a command means (`StateMachine`), Raft itself (PySyncObj,
+behind `pysyncobj_patch.py`).
+
+Overview::
+
+    RaftEngine
+      |- start, stop
+      |- propose(command, timeout_s) -> ProposalResult
+      |- state, view, failure, subscribe(callback) -> unsubscribe
+      |- transfer(to, timeout_s)
+      +- broadcast(payload)            to the agents of the other nodes; on_message receives
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Generic, TypeVar
+
+from pysyncobj.config import FAIL_REASON
+from rbcluster.core.ids import LogIndex, NodeId, Term
+from rbcluster.errors import NotLeader, RaftError
+from rbcluster.raft.codec import PeerNode
+from rbcluster.raft.frames import FrameKind
+from rbcluster.raft.limits import (
+    MAX_AGENT_BYTES,
+    MAX_COMMAND_BYTES,
+    MAX_PROPOSALS_IN_FLIGHT,
+    MAX_REASON_CHARS,
+)
+from rbcluster.raft.machine import MachineState, StateMachine
+from rbcluster.raft.messages import (
+    BETWEEN_VOTERS,
+    FROM_LEARNER,
+    TO_LEARNER,
+    Message,
+    check_message,
+)
+from rbcluster.raft.proposal import ProposalResult, conclude, refused, unknown
+from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
+from rbcluster.raft.settings import RaftSettings
+from rbcluster.raft.storage import Storage, open_storage
+from rbcluster.raft.transport import Mesh
+from rbcluster.raft.view import RaftView, Role
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S")
+V = TypeVar("V")
+
+Admit = Callable[[NodeId, bytes], str | None]
+"""Called on the leader with proposer and command; a str says why it may not enter the log."""
+
+OnMessage = Callable[[NodeId, bytes], None]
+"""Called with sender and payload of a broadcast."""
+
+_HANDING_OVER = "the leadership is being handed over: propose again"
+_STOPPED = "this node's engine is stopped"
+
+
+def admit_all(_sender: NodeId, _command: bytes) -> str | None:
+    """Let every command into the log."""
+    return None
+
+
+def ignore_message(_sender: NodeId, _payload: bytes) -> None:
+    """Drop a broadcast."""
+
+
+class RaftEngine(Generic[S, V]):
+    """Replicates a state machine among the nodes of a cluster."""
+
+    def __init__(
+        self,
+        settings: RaftSettings,
+        machine: StateMachine[S, V],
+        *,
+        admit: Admit = admit_all,
+        on_message: OnMessage = ignore_message,
+    ) -> None:
+        self._settings = settings
+        self._machine = MachineState(machine)
+        self._admit = admit
+        self._on_message = on_message
+        self._mesh = Mesh(settings, self)
+        self._replica: Replica | None = None
+        self._storage: Storage[S, V] | None = None
+        self._failure: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_woken = False
+        self._proposals: set[asyncio.Future[ProposalResult[V]]] = set()
+        self._is_handing_over = False
+        self._subscribers: dict[object, Callable[[], None]] = {}
+        self._view = self._idle_view()
+        self._notified_state: S = machine.initial
+
+    def _idle_view(self) -> RaftView:
+        settings = self._settings
+        voters = set(settings.peers) | (set() if settings.learner else {settings.node})
+        return RaftView(
+            role=Role.LEARNER if settings.learner else Role.FOLLOWER,
+            leader=None,
+            term=Term(0),
+            commit_index=LogIndex(1),
+            last_applied=LogIndex(1),
+            voters=tuple(sorted(voters)),
+            connected=frozenset(),
+            has_quorum=False,
+        )
+
+    # Life
+
+    async def start(self) -> None:
+        """Open the storage, listen, and take part.
+
+        :raises StorageError: if the data directory can't be trusted or used.
+        :raises ConfigError: if the certificate files can't be used.
+        :raises RaftError: if the address can't be listened on, or PySyncObj is not the pinned one.
+        """
+        settings = self._settings
+        storage = open_storage(settings.data_dir, settings.node, self._machine, sync=settings.sync)
+        try:
+            self._replica = Replica(
+                ReplicaParts(
+                    node=PeerNode(settings.node.name),
+                    is_learner=settings.learner,
+                    voters=[PeerNode(peer.name) for peer in settings.peers],
+                    profile=settings.profile,
+                    journal=storage.journal,
+                    snapshots=storage.snapshots,
+                    apply=self._machine.apply,
+                    send=self._send,
+                )
+            )
+            self._storage = storage
+            await self._mesh.start()
+        except BaseException:
+            self._replica = None
+            storage.close()
+            raise
+        self._tick()
+
+    async def stop(self) -> None:
+        """Leave in order; proposals that wait end as unknown. May be called again."""
+        await self._mesh.stop()
+        self._halt()
+
+    def _halt(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._replica = None
+        if self._storage is not None:
+            self._storage.close()
+            self._storage = None
+        for proposal in tuple(self._proposals):
+            if not proposal.done():
+                proposal.set_result(unknown(_STOPPED))
+        self._notify()
+
+    def _fail(self, error: Exception) -> None:
+        """Stop for good, at once: what this node would say now could be wrong."""
+        if self._failure is None:
+            logger.critical(
+                "the Raft engine stops node=%s: %s", self._settings.node, error, exc_info=error
+            )
+            self._failure = error
+            self._mesh.abort()
+            self._halt()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What stopped the engine, if it was not `stop`. Subscribers are called when it is set."""
+        return self._failure
+
+    # Ticks
+
+    def _wake(self) -> None:
+        """Tick as soon as what is being done is done; several wishes make one tick."""
+        if not self._is_woken:  # else a steady stream of messages would put it off for ever
+            self._is_woken = True
+            self._arm(0.0)
+
+    def _arm(self, delay_s: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = None if delay_s is None else loop.call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._is_woken = False
+        if self._replica is None:
+            return
+        try:
+            self._replica.tick()
+        except Exception as error:  # noqa: BLE001 - the rule is in the module's docstring
+            self._fail(error)
+            return
+        if not self._is_woken:
+            self._arm(self._replica.due_in())
+        self._notify()
+
+    # What is known
+
+    @property
+    def state(self) -> S:
+        """The replicated state, as far as this node has applied the log."""
+        return self._machine.current
+
+    @property
+    def view(self) -> RaftView:
+        """What this node knows of the cluster right now."""
+        return self._view if self._replica is None else self._look(self._replica)
+
+    def _look(self, replica: Replica) -> RaftView:
+        is_leader = replica.is_leader()
+        leader = replica.leader()
+        return RaftView(
+            role=self._role(replica, is_leader=is_leader),
+            leader=None if leader is None else NodeId(leader.id),
+            term=Term(replica.raftCurrentTerm),
+            commit_index=LogIndex(replica.raftCommitIndex),
+            last_applied=LogIndex(replica.raftLastApplied),
+            voters=self._view.voters,
+            connected=self._mesh.connected,
+            has_quorum=replica.is_heard_by_majority() if is_leader else leader is not None,
+        )
+
+    def _role(self, replica: Replica, *, is_leader: bool) -> Role:
+        if self._settings.learner:
+            return Role.LEARNER
+        if is_leader:
+            return Role.LEADER
+        return Role.CANDIDATE if replica.is_candidate() else Role.FOLLOWER
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called after every change of state, view or failure.
+
+        :returns: a function that ends it.
+        """
+        key = object()
+        self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(key, None)
+
+        return unsubscribe
+
+    def _notify(self) -> None:
+        view = self.view
+        if self._replica is None:
+            view = self._idle_view()
+        elif view == self._view and self._machine.current is self._notified_state:
+            return
+        self._view, self._notified_state = view, self._machine.current
+        for callback in tuple(self._subscribers.values()):
+            try:
+                callback()
+            except Exception:
+                logger.exception("a bug: a subscriber of the Raft engine raised")
+
+    async def _change_of(self, condition: Callable[[], bool], within_s: float) -> bool:
+        """Wait until a condition on state or view holds; tell whether it does."""
+        changed = asyncio.Event()
+        unsubscribe = self.subscribe(changed.set)
+        try:
+            async with asyncio.timeout(within_s):
+                while not condition():
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            return condition()
+        finally:
+            unsubscribe()
+        return True
+
+    # Proposals
+
+    async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[V]:
+        """Ask for a command to be committed, through the leader if this node is not it.
+
+        :param command: 1 .. `limits.MAX_COMMAND_BYTES` bytes.
+        :param timeout_s: after which the outcome is unknown.
+        """
+        replica = self._replica
+        reason = self._reason_against(command)
+        if replica is None or reason is not None:
+            return refused(reason or _STOPPED)
+        proposal: asyncio.Future[ProposalResult[V]] = asyncio.get_running_loop().create_future()
+        self._proposals.add(proposal)
+        try:
+            replica.submit(command, partial(_settle, proposal))
+            self._wake()
+            async with asyncio.timeout(timeout_s):
+                return await proposal
+        except TimeoutError:
+            return unknown(f"no outcome within {timeout_s:g} s")
+        finally:
+            self._proposals.discard(proposal)
+
+    def _reason_against(self, command: bytes) -> str | None:
+        """Return why a command of this node can't be proposed, or None."""
+        if not 0 < len(command) <= MAX_COMMAND_BYTES:
+            return f"a command has 1 to {MAX_COMMAND_BYTES} bytes, this one {len(command)}"
+        if self._replica is None:
+            return _STOPPED
+        if len(self._proposals) >= MAX_PROPOSALS_IN_FLIGHT:
+            return "too many proposals are waiting"
+        leader = self.view.leader
+        if leader is None:
+            return "no leader is known"
+        if leader == self._settings.node:
+            return self._reason_of_leader(leader, command)
+        return None if leader in self._mesh.connected else f"leader {leader} can't be reached"
+
+    def _reason_of_leader(self, sender: NodeId, command: bytes) -> str | None:
+        if self._is_handing_over:
+            return _HANDING_OVER
+        try:
+            return self._admit(sender, command)
+        except Exception:
+            logger.exception("a bug: the check of a command from %s raised", sender)
+            return "the leader failed to check it"
+
+    # Leadership
+
+    async def transfer(self, to: NodeId | None, timeout_s: float) -> None:
+        """Hand the leadership to another voter: to the one most caught up if `to` is None.
+
+        Proposals are refused meanwhile, for PySyncObj does it only when no entry is in flight.
+
+        :raises NotLeader: if this node does not lead.
+        :raises RaftError: if no other voter could take it in time, or `to` is none.
+        """
+        if self.view.role is not Role.LEADER:
+            raise NotLeader(f"{self._settings.node} does not lead: ask the leader")
+        if not self._settings.peers or (to is not None and to not in self._settings.peers):
+            raise RaftError(f"{to or 'nobody'} can't take the leadership: name another voter")
+        self._is_handing_over = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not await self._try_transfer(to):
+                    pass
+        except TimeoutError:
+            raise RaftError(
+                f"{to or 'no voter'} did not take the leadership within {timeout_s:g} s: "
+                "check that it is up and has caught up"
+            ) from None
+        finally:
+            self._is_handing_over = False
+
+    async def _try_transfer(self, to: NodeId | None) -> bool:
+        """Ask once, and wait for what comes of it; tell whether another node leads now."""
+        replica, profile = self._replica, self._settings.profile
+        if replica is None:
+            raise RaftError(_STOPPED)
+        answers: list[int] = []
+        replica.transferLeadership(
+            None if to is None else PeerNode(to.name), lambda _, code: answers.append(code)
+        )
+        was_sent = answers == [FAIL_REASON.SUCCESS]
+        patience_s = profile.election_max_s if was_sent else profile.append_s
+        return await self._change_of(self._is_led_by_another, patience_s)
+
+    def _is_led_by_another(self) -> bool:
+        return self.view.leader not in (None, self._settings.node)
+
+    # Agents' messages
+
+    def broadcast(self, payload: bytes) -> None:
+        """Send a payload to every connected node's `on_message`; it may get lost.
+
+        :param payload: at most `limits.MAX_AGENT_BYTES`.
+        :raises ValueError: if it is longer.
+        """
+        if len(payload) > MAX_AGENT_BYTES:
+            raise ValueError(f"a message has at most {MAX_AGENT_BYTES} bytes, not {len(payload)}")
+        for peer in self._mesh.connected:
+            self._mesh.send(peer, FrameKind.AGENT, payload)
+
+    # What the mesh reports (MeshListener)
+
+    def link_up(self, peer: NodeId) -> None:
+        """A peer can be reached."""
+        if self._replica is not None:
+            self._replica.link_up(PeerNode(peer.name), is_learner=self._is_learner(peer))
+            self._wake()
+
+    def link_down(self, peer: NodeId) -> None:
+        """A peer can be reached no longer."""
+        if self._replica is not None:
+            self._replica.link_down(PeerNode(peer.name), is_learner=self._is_learner(peer))
+            self._wake()
+
+    def link_full(self, peer: NodeId) -> None:
+        """Too much waits to be sent to a peer."""
+        if self._replica is not None:
+            self._replica.hold_back(PeerNode(peer.name))
+
+    def link_drained(self, peer: NodeId) -> None:
+        """A peer can take more again."""
+        if self._replica is not None:
+            self._replica.let_go(PeerNode(peer.name))
+            self._wake()
+
+    def frame(self, peer: NodeId, kind: FrameKind, payload: object) -> None:
+        """Take a frame from a peer.
+
+        :raises MessageError: if no honest peer sends it.
+        """
+        if self._replica is None:
+            return
+        if kind is FrameKind.AGENT and isinstance(payload, bytes):
+            self._take_agent_message(peer, payload)
+            return
+        message = check_message(payload, self._allowed_from(peer))
+        if message["type"] == "apply_command" and self._refuse_forwarded(peer, message):
+            return
+        try:
+            self._replica.receive(PeerNode(peer.name), message)
+        except Exception as error:  # noqa: BLE001 - the rule is in the module's docstring
+            self._fail(error)
+            return
+        self._wake()
+
+    def _take_agent_message(self, peer: NodeId, payload: bytes) -> None:
+        try:
+            self._on_message(peer, payload)
+        except Exception:
+            logger.exception("a bug: the taker of agents' messages raised")
+
+    def _is_learner(self, peer: NodeId) -> bool:
+        return peer in self._settings.learners
+
+    def _allowed_from(self, peer: NodeId) -> frozenset[str]:
+        if self._settings.learner:
+            return TO_LEARNER
+        return FROM_LEARNER if self._is_learner(peer) else BETWEEN_VOTERS
+
+    def _refuse_forwarded(self, peer: NodeId, message: Message) -> bool:
+        """Tell whether a forwarded command was refused, and its proposer told so."""
+        command = message["command"]
+        if self.view.role is not Role.LEADER or not isinstance(command, bytes):
+            return False  # PySyncObj answers
+        reason = self._reason_of_leader(peer, command[1:])
+        if reason is None:
+            return False
+        answer: Message = {
+            "type": "apply_command_response",
+            "request_id": message["request_id"],
+            "error": FAIL_REASON.REQUEST_DENIED,
+            "reason": "".join(c if c.isprintable() else "?" for c in reason)[:MAX_REASON_CHARS],
+        }
+        self._mesh.send(peer, FrameKind.RAFT, answer)
+        return True
+
+    def _send(self, node: PeerNode, message: Message) -> bool:
+        return self._mesh.send(NodeId(node.id), FrameKind.RAFT, message)
+
+
+def _settle(proposal: asyncio.Future[ProposalResult[V]], answer: V | str | None, code: int) -> None:
+    if not proposal.done():
+        proposal.set_result(conclude(answer, code))

@@ -1,0 +1,127 @@
+"""Frames: how values travel over a link.
+
+::
+
+    length of the body  u32, big-endian; checked against a limit before the body is read
+    body                msgpack (sequence, kind, payload), `codec.py`
+
+The sequence number counts the frames of one connection in one direction, from 1. A frame whose
+number is not above the last is late or a duplicate: PySyncObj applies different commands at one
+index when frames change places.
+
+Overview::
+
+    FrameKind      HELLO | PING | RAFT | AGENT
+    Frame          sequence, kind, payload
+    Hello          first frame in each direction: who speaks, and which protocol
+    encode_frame, read_frame
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from rbcluster.core.ids import NodeId
+from rbcluster.raft import codec
+from rbcluster.raft.limits import MAX_AGENT_BYTES
+
+PROTOCOL_VERSION = 1
+
+_LENGTH = struct.Struct(">I")
+
+
+class FrameError(ValueError):
+    """Bytes that no honest peer sends."""
+
+
+class FrameKind(IntEnum):
+    """What the payload of a frame is."""
+
+    HELLO = 0  # Hello; first, once in each direction
+    PING = 1  # None; the link is alive
+    RAFT = 2  # dict; a message of `messages.py`
+    AGENT = 3  # bytes; a payload of `RaftEngine.broadcast`
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame."""
+
+    sequence: int  # >= 1
+    kind: FrameKind
+    payload: object
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What each side says first."""
+
+    node: NodeId
+    is_learner: bool
+
+    def to_wire(self) -> tuple[int, str, bool]:
+        """Return the payload of a HELLO frame."""
+        return PROTOCOL_VERSION, self.node.name, self.is_learner
+
+    @classmethod
+    def from_wire(cls, payload: object) -> Hello:
+        """Read the payload of a HELLO frame.
+
+        :raises FrameError: if it is malformed or of another protocol version.
+        """
+        match payload:
+            case (int(version), str(name), bool(is_learner)):
+                pass
+            case _:
+                raise FrameError("its greeting is malformed")
+        if version != PROTOCOL_VERSION:
+            raise FrameError(
+                f"it speaks version {version} of the link protocol, this node "
+                f"{PROTOCOL_VERSION}: install the same rbcluster on both"
+            )
+        try:
+            return cls(NodeId(name), is_learner)
+        except ValueError as error:
+            raise FrameError(f"its greeting is malformed: {error}") from error
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Encode a frame, length included."""
+    body = codec.dumps((frame.sequence, int(frame.kind), frame.payload))
+    return _LENGTH.pack(len(body)) + body
+
+
+async def read_frame(reader: asyncio.StreamReader, limit: int) -> Frame:
+    """Read one frame. The caller sets the time-out.
+
+    :param limit: longest body, in bytes.
+    :raises FrameError: if it is too long or malformed.
+    :raises asyncio.IncompleteReadError: if the connection ends.
+    """
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if length > limit:
+        raise FrameError(f"it announced a frame of {length} bytes, more than {limit}")
+    return _decode(await reader.readexactly(length))
+
+
+def _decode(body: bytes) -> Frame:
+    try:
+        value = codec.loads(body)
+    except codec.CodecError as error:
+        raise FrameError("it sent a frame that is no msgpack") from error
+    match value:
+        case (int(sequence), int(kind), payload) if sequence >= 1 and kind in _KINDS:
+            frame = Frame(sequence, FrameKind(kind), payload)
+        case _:
+            raise FrameError("it sent a frame of an unknown form")
+    if frame.kind is FrameKind.AGENT and not (
+        isinstance(payload, bytes) and len(payload) <= MAX_AGENT_BYTES
+    ):
+        raise FrameError("it sent an agent message that is too long or no bytes")
+    return frame
+
+
+_KINDS = frozenset(FrameKind)

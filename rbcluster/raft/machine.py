@@ -1,0 +1,66 @@
+"""The replicated state machine as the engine sees it: four functions and a current state.
+
+Not here: any particular state machine (`core/`), or how commands come to be in one order
+(`engine.py`). Raft paper 2, figure 1.
+
+Overview::
+
+    StateMachine(initial, apply, encode, decode)   what the caller brings
+    MachineState                                   its current state; applying can't raise
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+S = TypeVar("S")
+V = TypeVar("V")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateMachine(Generic[S, V]):
+    """A deterministic state machine over immutable states `S` with verdicts `V`."""
+
+    initial: S
+    apply: Callable[[S, bytes], tuple[S, V]]  # no clock, no randomness, no I/O
+    encode: Callable[[S], bytes]
+    decode: Callable[[bytes], S]  # may raise on foreign bytes: they are then refused
+
+
+class MachineState(Generic[S, V]):
+    """The state that the applied part of the log has led to."""
+
+    def __init__(self, machine: StateMachine[S, V]) -> None:
+        self._machine = machine
+        self.current: S = machine.initial
+
+    def apply(self, command: bytes) -> V | None:
+        """Apply a committed command.
+
+        An exception would repeat at every tick on every node and stop all commits, so a command
+        that raises is a logged no-op everywhere alike. Running out of memory is no property of the
+        command: it is let through, and stops this node instead of letting it diverge.
+
+        :returns: the verdict, or None if the state machine raised.
+        """
+        try:
+            self.current, verdict = self._machine.apply(self.current, command)
+        except MemoryError:
+            raise
+        except Exception:
+            logger.exception("a bug: the state machine raised; the command counts as a no-op")
+            return None
+        return verdict
+
+    def encode(self) -> bytes:
+        """Serialise the current state."""
+        return self._machine.encode(self.current)
+
+    def decode(self, data: bytes) -> S:
+        """Read a serialised state, without adopting it; whatever `StateMachine.decode` raises."""
+        return self._machine.decode(data)

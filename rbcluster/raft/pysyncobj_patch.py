@@ -1,0 +1,409 @@
+"""Everything that reaches into PySyncObj, each with its reason; nothing else does.
+
+Names like ``_SyncObj__connectedNodes`` are private to the library and may change with any release.
+So the release is pinned exactly, and `check_library` looks at every start whether each hook is
+still there. Positions and messages are as in PySyncObj 0.3.17.
+
+Changed or replaced here:
+
+- ``syncobj.pickle`` is `codec`: nothing read from disk or link may run code.
+- ``syncobj.createJournal`` takes the opened `Journal` in place of a file name.
+- ``syncobj.PIPE_NOTIFIER_ENABLED`` is off: it would open a pipe that is never closed.
+- ``__serializer`` is a `SnapshotStore`.
+- ``__doApplyCommand`` gives plain commands to the state machine raw; all else is a no-op, so no
+  entry can change membership or code version.
+- ``__getEntries`` bounds the number of entries in a message.
+- ``__sendAppendEntries`` is gathered to one a tick: one message per peer, one disk sync.
+- ``__loadDumpFile`` tells the proposals that a snapshot has overtaken.
+- ``__raftElectionDeadline`` is moved after a freeze and when a link comes up.
+- ``__connectedNodes`` leaves out a node whose link is full: PySyncObj has no flow control.
+- ``__onMessageReceived`` is called by `Replica.receive`, which comes before it.
+
+Not here: when to tick (`engine.py`), and what a message may look like (`messages.py`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pysyncobj import syncobj
+from pysyncobj.config import FAIL_REASON, SyncObjConf
+from pysyncobj.monotonic import monotonic
+from pysyncobj.syncobj import SyncObj
+from pysyncobj.transport import Transport
+from pysyncobj.version import VERSION
+from rbcluster.errors import RaftError
+from rbcluster.raft import codec
+from rbcluster.raft.codec import PeerNode
+from rbcluster.raft.journal import Journal
+from rbcluster.raft.limits import BATCH_BYTES, MAX_ENTRIES_PER_MESSAGE, MAX_PROPOSALS_IN_FLIGHT
+from rbcluster.raft.messages import REGULAR, Message
+from rbcluster.raft.profile import RaftProfile
+from rbcluster.raft.snapshot import SnapshotStore
+
+SUPPORTED_VERSION = "0.3.17"
+
+_MODULE_HOOKS = ("pickle", "createJournal", "PIPE_NOTIFIER_ENABLED")
+_METHOD_HOOKS = (
+    "_SyncObj__doApplyCommand",
+    "_SyncObj__getEntries",
+    "_SyncObj__loadDumpFile",
+    "_SyncObj__onLeaderChanged",
+    "_SyncObj__onMessageReceived",
+    "_SyncObj__sendAppendEntries",
+)
+_ATTRIBUTE_HOOKS = (
+    "_SyncObj__commandsWaitingCommit",
+    "_SyncObj__commandsWaitingReply",
+    "_SyncObj__connectedNodes",
+    "_SyncObj__lastResponseTime",
+    "_SyncObj__newAppendEntriesTime",
+    "_SyncObj__raftElectionDeadline",
+    "_SyncObj__raftState",
+    "_SyncObj__serializer",
+)
+
+Callback = Callable[[Any, int], None]
+"""Called with a verdict (or a reason, or None) and one of ``FAIL_REASON``."""
+
+
+def check_library() -> None:
+    """Check that the installed PySyncObj is the one that this file was written against.
+
+    :raises RaftError: if it is another version, or lacks a hook.
+    """
+    missing = [name for name in _MODULE_HOOKS if not hasattr(syncobj, name)]
+    missing += [name for name in _METHOD_HOOKS if name not in vars(SyncObj)]
+    if VERSION != SUPPORTED_VERSION or missing:
+        lacks = f" without {', '.join(missing)}" if missing else ""
+        raise RaftError(
+            f"PySyncObj {VERSION}{lacks} is installed, but rbcluster works with exactly "
+            f"{SUPPORTED_VERSION}: install the locked requirements"
+        )
+
+
+def _patch_library() -> None:
+    """Replace what SyncObj's constructor takes from its module. Doing it again changes nothing."""
+    syncobj.pickle = codec
+    syncobj.createJournal = _given_journal
+    syncobj.PIPE_NOTIFIER_ENABLED = False
+
+
+def _given_journal(journal: Journal) -> Journal:
+    return journal
+
+
+class Outbox(Transport):
+    """The transport in PySyncObj's eyes: a function that sends. Links live elsewhere."""
+
+    def __init__(self, send: Callable[[PeerNode, Message], bool]) -> None:
+        super().__init__(None, None, None)
+        self._send = send
+
+    def send(self, node: PeerNode, message: Message) -> bool:
+        """Queue a message; never blocks."""
+        return self._send(node, message)
+
+    def destroy(self) -> None:
+        """Do nothing: links are closed by their owner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaParts:
+    """What a `Replica` is put together from."""
+
+    node: PeerNode
+    is_learner: bool
+    voters: Iterable[PeerNode]  # the other ones
+    profile: RaftProfile
+    journal: Journal
+    snapshots: SnapshotStore[Any, Any]
+    apply: Callable[[bytes], object]  # gets a command as it was submitted; must not raise
+    send: Callable[[PeerNode, Message], bool]
+
+
+class Replica(SyncObj):
+    """One node's Raft, driven from outside: no thread, no socket, no clock of its own.
+
+    No property here: SyncObj's constructor evaluates every attribute before there is a state.
+    """
+
+    def __init__(self, parts: ReplicaParts) -> None:
+        """Put a replica together from opened storage.
+
+        :raises RaftError: if the installed PySyncObj is not the supported one.
+        """
+        check_library()
+        _patch_library()
+        self._parts = parts
+        self._append_wanted = False
+        self._counted_votes: tuple[int, set[PeerNode]] = (0, set())
+        self._leader_heard_at = float("-inf")
+        self._outbox = Outbox(self._send)
+        super().__init__(
+            None if parts.is_learner else parts.node,
+            parts.voters,
+            _configuration(parts),
+            nodeClass=PeerNode,
+            transport=self._outbox,
+        )
+        missing = [name for name in _ATTRIBUTE_HOOKS if not hasattr(self, name)]
+        if missing:
+            raise RaftError(
+                f"PySyncObj {VERSION} lacks {', '.join(missing)}: install the locked one"
+            )
+        self._SyncObj__serializer = parts.snapshots
+
+    # Driving it
+
+    def tick(self) -> None:
+        """Do all that is due now. What follows from it and must be durable, is.
+
+        :raises StorageError: if the disk fails; this replica must not be used any more.
+        """
+        self._parts.journal.flush()  # a leader counts its own entries as durable
+        self._forgive_lateness()
+        if self._parts.journal.size_bytes > self._parts.profile.compact_bytes:
+            self.forceLogCompaction()
+        self.doTick(0.0)
+        if self._append_wanted:
+            self._append_wanted = False
+            if self._isLeader():
+                super()._SyncObj__sendAppendEntries()
+        self._parts.journal.flush()
+
+    def _forgive_lateness(self) -> None:
+        """Don't stand for election because this process, not the leader, was silent.
+
+        After a freeze, or after stepping down, the deadline is long past; what the leader sent
+        meanwhile is still to be read. Zero is timeout_now: the leader wants this node to stand.
+        """
+        profile = self._parts.profile
+        deadline, now = self._SyncObj__raftElectionDeadline, monotonic()
+        if 0 < deadline < now - profile.election_min_s / 2:
+            self._SyncObj__raftElectionDeadline = now + self._spread() + profile.election_min_s
+
+    def _spread(self) -> float:
+        """Choose a random part of the span in which elections begin, so that votes don't split."""
+        profile = self._parts.profile
+        return (profile.election_max_s - profile.election_min_s) * random.random()  # noqa: S311
+
+    def due_in(self) -> float | None:
+        """Tell in how many seconds the next tick is due; None: only an event can make it so."""
+        if self._append_wanted or self._commits_alone():
+            return 0.0
+        deadlines = []
+        if self._isLeader():
+            deadlines.append(self._SyncObj__newAppendEntriesTime)
+        else:
+            if self._may_stand():
+                deadlines.append(self._SyncObj__raftElectionDeadline)
+            if self.hears_leader():
+                deadlines.append(self._leader_heard_at + self._parts.profile.leader_fallback_s)
+        if not deadlines:
+            return None
+        return max(0.0, min(deadlines) - monotonic()) + 0.001  # "due" is strictly after
+
+    def _commits_alone(self) -> bool:
+        """Tell whether the only voter has entries that the next tick commits."""
+        is_alone = self._isLeader() and not self.otherNodes
+        return is_alone and self.raftCommitIndex < self._parts.journal[-1][1]
+
+    def _may_stand(self) -> bool:
+        return not self._parts.is_learner and bool(
+            self._SyncObj__connectedNodes or not self.otherNodes
+        )
+
+    def submit(self, command: bytes, callback: Callback) -> None:
+        """Propose a command, through the leader if this node is not it, at the next tick."""
+        self._applyCommand(command, callback, REGULAR)
+
+    # Links
+
+    def link_up(self, node: PeerNode, *, is_learner: bool) -> None:
+        """Take note of a new link.
+
+        A follower that was cut off would stand at once, and unseat a leader with its higher term.
+        So its election deadline moves to where it hears the leader first; by a random amount, for
+        all links of a starting cluster come up together.
+        """
+        if is_learner:
+            self._outbox._onReadonlyNodeConnected(node)  # noqa: SLF001
+            return
+        quiet_until = monotonic() + self._parts.profile.election_max_s + self._spread()
+        self._SyncObj__raftElectionDeadline = max(self._SyncObj__raftElectionDeadline, quiet_until)
+        self._outbox._onNodeConnected(node)  # noqa: SLF001
+
+    def link_down(self, node: PeerNode, *, is_learner: bool) -> None:
+        """Take note of a lost link: transfers over it are void, and so are awaited replies."""
+        self._parts.snapshots.cancel(node)
+        if is_learner:
+            self._outbox._onReadonlyNodeDisconnected(node)  # noqa: SLF001
+            return
+        self._outbox._onNodeDisconnected(node)  # noqa: SLF001
+        if node == self._getLeader():
+            self._SyncObj__onLeaderChanged()
+
+    def hold_back(self, node: PeerNode) -> None:
+        """Send this peer no entries: its link is full. PySyncObj has no flow control of its own."""
+        self._SyncObj__connectedNodes.discard(node)
+
+    def let_go(self, node: PeerNode) -> None:
+        """Send this peer entries again, where the last ones left off."""
+        self._SyncObj__connectedNodes.add(node)
+        self._append_wanted = True
+
+    def _send(self, node: PeerNode, message: Message) -> bool:
+        self._parts.journal.flush()  # entries, term and vote before anyone is told of them
+        was_sent = self._parts.send(node, message)
+        request = message.get("request_id")
+        if not was_sent and message["type"] == "apply_command" and isinstance(request, int):
+            self._answer(request, None, FAIL_REASON.MISSING_LEADER)
+        return was_sent
+
+    # Messages
+
+    def receive(self, node: PeerNode, message: Message) -> None:
+        """Hand a checked message to PySyncObj, made to mean what Raft says it means.
+
+        - A voter's second response_vote in a term would count twice.
+        - A follower's next_node_idx beyond the log would commit what nobody has.
+        - append_entries: see `_confine`.
+        - A refusal may carry the leader's reason, which PySyncObj would drop.
+        """
+        kind = message["type"]
+        if kind == "response_vote" and self._is_counted(node, message):
+            return
+        if kind == "next_node_idx" and message["success"] and self._is_ahead(message):
+            return
+        if kind == "apply_command_response" and "reason" in message:
+            self._answer(message["request_id"], message["reason"], message["error"])
+            return
+        if kind == "append_entries":
+            message = self._confine(message)
+        self._outbox._onMessageReceived(node, message)  # noqa: SLF001
+
+    def _is_counted(self, node: PeerNode, message: Message) -> bool:
+        term, voters = self._counted_votes
+        if term != message["term"]:
+            voters = set()
+            self._counted_votes = (message["term"], voters)  # type: ignore[assignment]
+        if node in voters:
+            return True
+        voters.add(node)
+        return False
+
+    def _is_ahead(self, message: Message) -> bool:
+        return message["next_node_idx"] > self._parts.journal[-1][1] + 1  # type: ignore[operator]
+
+    def _answer(self, request: Any, answer: object, code: Any) -> None:
+        callback = self._SyncObj__commandsWaitingReply.pop(request, None)
+        if callback is not None:
+            callback(answer, code)
+
+    def _confine(self, message: Message) -> Message:
+        """Confine an append_entries to what it proves.
+
+        PySyncObj takes everything up to its own last entry for committed, as it cuts the log first;
+        while a snapshot arrives it does not even cut, and applies what only this node has. So the
+        commit index is held at what this message shows to be the same here and there. And what is
+        committed here is the leader's too: a message that begins earlier begins there instead.
+
+        Raft paper figure 2, AppendEntries, receiver rule 5: index of last *new* entry.
+        """
+        if message["term"] >= self.raftCurrentTerm:  # type: ignore[operator]
+            self._leader_heard_at = monotonic()
+        commit: int = self.raftCommitIndex
+        told: int = message["commit_index"]  # type: ignore[assignment]
+        if "serialized" in message:
+            self._parts.snapshots.install_above = commit
+            return {**message, "commit_index": min(told, commit)}
+        previous: int | None = message["prevLogIdx"]  # type: ignore[assignment]
+        entries: tuple[tuple[bytes, int, int], ...] = message["entries"]  # type: ignore[assignment]
+        changes: Message = {}
+        if previous is not None and previous < commit:
+            entries = tuple(entry for entry in entries if entry[1] > commit)
+            previous = commit
+            term = self._SyncObj__getEntries(commit, 1)[0][2]
+            changes = {"prevLogIdx": commit, "prevLogTerm": term, "entries": entries}
+        proven = entries[-1][1] if entries else previous or 0
+        return {**message, **changes, "commit_index": min(told, proven)}
+
+    # What it knows
+
+    def is_leader(self) -> bool:
+        """Tell whether this node believes that it leads."""
+        return self._isLeader()
+
+    def is_candidate(self) -> bool:
+        """Tell whether this node stands for election."""
+        return self._SyncObj__raftState == syncobj._RAFT_STATE.CANDIDATE  # noqa: SLF001
+
+    def leader(self) -> PeerNode | None:
+        """Return the leader, unless it has been silent too long: PySyncObj never forgets it."""
+        leader = self._getLeader()
+        if not self._isLeader() and not self.hears_leader():
+            return None
+        return leader if isinstance(leader, PeerNode) else None
+
+    def hears_leader(self) -> bool:
+        """Tell whether a leader was heard within the fallback time."""
+        return monotonic() - self._leader_heard_at < self._parts.profile.leader_fallback_s
+
+    def is_heard_by_majority(self) -> bool:
+        """Tell whether a majority, this leader included, answered within the fallback time."""
+        since = monotonic() - self._parts.profile.leader_fallback_s
+        heard = [
+            n for n in self.otherNodes if self._SyncObj__lastResponseTime.get(n, since) > since
+        ]
+        return 2 * (len(heard) + 1) > len(self.otherNodes) + 1
+
+    # Overridden
+
+    def _SyncObj__doApplyCommand(self, command: bytes) -> object:  # noqa: N802
+        return self._parts.apply(command[1:]) if command[0] == REGULAR else None
+
+    def _SyncObj__getEntries(  # noqa: N802
+        self,
+        fromIDx: int | None,  # noqa: N803
+        count: int | None = None,
+        maxSizeBytes: int | None = None,  # noqa: N803
+    ) -> list[tuple[bytes, int, int]]:
+        if maxSizeBytes is not None:
+            count = MAX_ENTRIES_PER_MESSAGE
+        return super()._SyncObj__getEntries(fromIDx, count, maxSizeBytes)
+
+    def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
+        self._append_wanted = True
+
+    def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:  # noqa: N802, N803
+        super()._SyncObj__loadDumpFile(clearJournal)
+        overtaken = [i for i in self._SyncObj__commandsWaitingCommit if i <= self.raftLastApplied]
+        for index in overtaken:
+            for _, callback in self._SyncObj__commandsWaitingCommit.pop(index):
+                callback(None, FAIL_REASON.UNKNOWN_OUTCOME)
+
+
+def _configuration(parts: ReplicaParts) -> SyncObjConf:
+    profile = parts.profile
+    return SyncObjConf(
+        autoTick=False,
+        raftMinTimeout=profile.election_min_s,
+        raftMaxTimeout=profile.election_max_s,
+        appendEntriesPeriod=profile.append_s,
+        appendEntriesUseBatch=False,
+        appendEntriesBatchSizeBytes=BATCH_BYTES,
+        leaderFallbackTimeout=profile.leader_fallback_s,
+        connectionTimeout=2 * profile.election_max_s,  # of its own transport, unused; only checked
+        commandsWaitLeader=False,  # with True a proposal without a leader gets no answer at all
+        commandsQueueSize=2 * MAX_PROPOSALS_IN_FLIGHT,  # own ones, and those of followers
+        logCompactionMinEntries=profile.compact_entries,
+        logCompactionMinTime=profile.compact_s,
+        dynamicMembershipChange=False,
+        useFork=False,
+        journalFile=parts.journal,
+        fullDumpFile=str(parts.snapshots.path),
+    )

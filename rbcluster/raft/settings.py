@@ -1,0 +1,47 @@
+"""What a node must be told before its engine can start, as one value.
+
+Not here: reading cluster.toml (`config.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbcluster.core.ids import NodeId
+from rbcluster.raft.profile import LAN, RaftProfile
+from rbcluster.raft.tls import TlsFiles
+
+Address = tuple[str, int]
+"""Host name or IP address, and TCP port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaftSettings:
+    """One node's part in the cluster.
+
+    :raises ValueError: if the parts contradict each other.
+    """
+
+    node: NodeId
+    listen: Address
+    peers: Mapping[NodeId, Address]  # the other voters
+    data_dir: Path  # of the engine alone; made if it is missing
+    tls: TlsFiles
+    profile: RaftProfile = LAN
+    learner: bool = False  # this node follows without a vote
+    learners: frozenset[NodeId] = frozenset()  # nodes that may connect as learners
+    sync: bool = True  # wait for the disk; False is for tests and benchmarks
+
+    def __post_init__(self) -> None:
+        if self.node in self.peers:
+            raise ValueError(f"{self.node} is listed among its own peers")
+        if self.learners & {self.node, *self.peers}:
+            raise ValueError("a node is listed both as voter and as learner")
+        if self.learner and not self.peers:
+            raise ValueError(f"learner {self.node} has no voter to follow")
+
+    def dials(self, peer: NodeId) -> bool:
+        """Tell who of a pair opens their one connection: a learner, else the first by name."""
+        return self.learner or self.node < peer

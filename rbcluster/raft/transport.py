@@ -1,0 +1,311 @@
+"""The mesh: one link to every reachable member, kept up by dialling again and again.
+
+Of each pair of nodes one dials (`RaftSettings.dials`), so there is one connection per pair. A link
+counts as up when TLS has proven both names and both sides have greeted::
+
+    dialler    TCP, TLS ── HELLO ──>            <── HELLO ── up
+    acceptor            ── HELLO ──> pause, HELLO ── up
+
+The pause: a peer is not reported up within one append period of having been reported down. A second
+connection of the same peer replaces the first, which is reported down before.
+
+Not here: what frames mean (`engine.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Protocol
+
+from rbcluster.core.ids import NodeId
+from rbcluster.errors import RaftError
+from rbcluster.raft.frames import FrameError, FrameKind, Hello
+from rbcluster.raft.limits import MAX_HANDSHAKES
+from rbcluster.raft.link import Link, describe
+from rbcluster.raft.settings import RaftSettings
+from rbcluster.raft.throttle import Throttle
+from rbcluster.raft.tls import TlsContexts, load_contexts, peer_node
+
+logger = logging.getLogger(__name__)
+
+_ACCEPT_PAUSE_S = 0.1  # after a failed accept: out of file descriptors, mostly
+_FAILURES = (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError)
+"""How a connection can fail: ssl.SSLError is an OSError; FrameError, MessageError a ValueError."""
+
+
+class MeshListener(Protocol):
+    """Who is told what happens on the mesh; in the loop, and never for a link that is down."""
+
+    def link_up(self, peer: NodeId) -> None:
+        """A peer can be reached."""
+
+    def link_down(self, peer: NodeId) -> None:
+        """A peer can be reached no longer."""
+
+    def link_full(self, peer: NodeId) -> None:
+        """So much waits to be sent to a peer that nothing large should be added."""
+
+    def link_drained(self, peer: NodeId) -> None:
+        """A link that was full has sent most of it."""
+
+    def frame(self, peer: NodeId, kind: FrameKind, payload: object) -> None:
+        """Take a frame; ValueError says that no honest peer sends it, and ends the link."""
+
+
+class Mesh:
+    """All links of one node."""
+
+    def __init__(self, settings: RaftSettings, listener: MeshListener) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._links: dict[NodeId, Link] = {}
+        self._full: set[NodeId] = set()
+        self._down_at: dict[NodeId, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._num_handshakes = 0
+        self._throttle = Throttle()
+
+    @property
+    def connected(self) -> frozenset[NodeId]:
+        """Peers whose link is up."""
+        return frozenset(self._links)
+
+    async def start(self) -> None:
+        """Listen, and begin to dial.
+
+        :raises ConfigError: if the certificate files can't be used.
+        :raises RaftError: if the address can't be listened on.
+        """
+        contexts = load_contexts(self._settings.tls, self._settings.node)
+        server = await self._listen()
+        self._spawn(self._accept_all(server, contexts))
+        self._spawn(self._keep_alive())
+        for peer in self._settings.peers:
+            if self._settings.dials(peer):
+                self._spawn(self._dial_again_and_again(peer, contexts))
+
+    async def _listen(self) -> socket.socket:
+        host, port = self._settings.listen
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            family, _, _, _, address = found[0]
+            server = socket.create_server(address[:2], family=family, backlog=MAX_HANDSHAKES)
+        except OSError as error:
+            raise RaftError(
+                f"can't listen on {host}:{port} ({error.strerror or error}): "
+                "check this node's address in cluster.toml, and what else runs here"
+            ) from error
+        server.setblocking(False)
+        return server
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Close everything; at most about a second."""
+        while tasks := tuple(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def abort(self) -> None:
+        """Cut everything at once: not another byte leaves this node."""
+        for link in self._links.values():
+            link.abort()
+        for task in self._tasks:
+            task.cancel()
+
+    def send(self, peer: NodeId, kind: FrameKind, payload: object) -> bool:
+        """Queue a frame for a peer; never blocks.
+
+        :returns: False if there is no link to it.
+        """
+        link = self._links.get(peer)
+        if link is None or not link.send(kind, payload):
+            return False
+        if link.is_congested() and peer not in self._full:
+            self._full.add(peer)
+            self._listener.link_full(peer)
+            self._spawn(self._await_drained(peer, link))
+        return True
+
+    async def _await_drained(self, peer: NodeId, link: Link) -> None:
+        await link.drained()
+        if self._links.get(peer) is link:
+            self._full.discard(peer)
+            self._listener.link_drained(peer)
+
+    # Dialling
+
+    async def _dial_again_and_again(self, peer: NodeId, contexts: TlsContexts) -> None:
+        profile = self._settings.profile
+        pause_s = profile.redial_min_s
+        while True:
+            try:
+                link = await self._dial(peer, contexts)
+                pause_s = profile.redial_min_s
+                await self._run(peer, link)
+            except _FAILURES as error:
+                self._warn(str(peer), error)
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            pause_s = min(2 * pause_s, profile.redial_max_s)
+
+    async def _dial(self, peer: NodeId, contexts: TlsContexts) -> Link:
+        host, port = self._settings.peers[peer]
+        async with asyncio.timeout(self._settings.profile.connect_timeout_s):
+            reader, writer = await asyncio.open_connection(
+                host, port, ssl=contexts.client, server_hostname=peer.name
+            )
+            link = Link(reader, writer)
+            try:
+                _expect_name(peer_node(writer.get_extra_info("ssl_object")), peer)
+                link.send(FrameKind.HELLO, self._hello().to_wire())
+                hello = Hello.from_wire((await link.receive_first()).payload)
+                _expect_name(hello.node, peer)
+                await self._settle(peer)
+            except BaseException:
+                link.abort()
+                raise
+        return link
+
+    def _hello(self) -> Hello:
+        return Hello(self._settings.node, self._settings.learner)
+
+    # Accepting
+
+    async def _accept_all(self, server: socket.socket, contexts: TlsContexts) -> None:
+        loop = asyncio.get_running_loop()
+        with server:
+            while True:
+                try:
+                    connection, address = await loop.sock_accept(server)
+                except OSError as error:
+                    self._warn("the listening socket", error)
+                    await asyncio.sleep(_ACCEPT_PAUSE_S)
+                    continue
+                if self._num_handshakes >= MAX_HANDSHAKES:
+                    connection.close()
+                    continue
+                self._num_handshakes += 1
+                self._spawn(self._serve(connection, str(address[0]), contexts))
+
+    async def _serve(self, connection: socket.socket, host: str, contexts: TlsContexts) -> None:
+        try:
+            try:
+                peer, link = await self._accept(connection, contexts)
+            finally:
+                self._num_handshakes -= 1
+            await self._run(peer, link)
+        except _FAILURES as error:
+            self._warn(f"a connection from {host}", error)
+
+    async def _accept(
+        self, connection: socket.socket, contexts: TlsContexts
+    ) -> tuple[NodeId, Link]:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        async with asyncio.timeout(self._settings.profile.connect_timeout_s):
+            try:
+                # asyncio does so itself only where the socket knows its protocol's number
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                transport, _ = await loop.connect_accepted_socket(
+                    lambda: protocol, connection, ssl=contexts.server
+                )
+            except BaseException:
+                connection.close()
+                raise
+            writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+            link = Link(reader, writer)
+            try:
+                peer = peer_node(writer.get_extra_info("ssl_object"))
+                hello = Hello.from_wire((await link.receive_first()).payload)
+                self._admit(peer, hello)
+                await self._settle(peer)
+                link.send(FrameKind.HELLO, self._hello().to_wire())
+            except BaseException:
+                link.abort()
+                raise
+        return peer, link
+
+    def _admit(self, peer: NodeId, hello: Hello) -> None:
+        """Check that a certified node may connect, in the role that it claims."""
+        _expect_name(hello.node, peer)
+        is_learner = peer in self._settings.learners
+        if not is_learner and peer not in self._settings.peers:
+            raise FrameError(f"{peer} is no member of this cluster: add it to cluster.toml")
+        if hello.is_learner is not is_learner:
+            raise FrameError(f"{peer} claims another role than cluster.toml gives it")
+        if not is_learner and self._settings.dials(peer):
+            raise FrameError(f"{peer} dialled, though this node is to dial it")
+
+    # Links
+
+    async def _settle(self, peer: NodeId) -> None:
+        """End an older link of this peer, and wait until its end can't be overlooked."""
+        older = self._links.get(peer)
+        if older is not None:
+            older.abort()
+            self._forget(peer, older)
+        since = asyncio.get_running_loop().time() - self._down_at.get(peer, float("-inf"))
+        await asyncio.sleep(max(0.0, self._settings.profile.append_s - since))
+
+    async def _run(self, peer: NodeId, link: Link) -> None:
+        """Hold a link until it ends, and say why it did by raising that."""
+        older = self._links.get(peer)
+        if older is not None:  # it came up while this one waited
+            older.abort()
+            self._forget(peer, older)
+        self._links[peer] = link
+        logger.info("link up node=%s", peer)
+        self._listener.link_up(peer)
+        try:
+            await link.receive_all(self._deliver_from(peer))
+        except asyncio.CancelledError:
+            await link.close()
+            raise
+        finally:
+            link.abort()
+            self._forget(peer, link)
+
+    def _deliver_from(self, peer: NodeId) -> Callable[[FrameKind, object], None]:
+        return lambda kind, payload: self._listener.frame(peer, kind, payload)
+
+    def _forget(self, peer: NodeId, link: Link) -> None:
+        if self._links.get(peer) is not link:
+            return
+        del self._links[peer]
+        self._full.discard(peer)
+        self._down_at[peer] = asyncio.get_running_loop().time()
+        logger.info("link down node=%s", peer)
+        self._listener.link_down(peer)
+
+    async def _keep_alive(self) -> None:
+        """Let no link be silent, and cut those whose other end is."""
+        profile = self._settings.profile
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(profile.ping_s)
+            for peer, link in tuple(self._links.items()):
+                silent_s = loop.time() - link.heard_at
+                if silent_s > profile.link_timeout_s:
+                    self._warn(str(peer), TimeoutError())
+                    link.abort()
+                else:
+                    link.send(FrameKind.PING, None)
+
+    def _warn(self, where: str, error: BaseException) -> None:
+        level = logging.WARNING if self._throttle.permits(where) else logging.DEBUG
+        logger.log(level, "no link with %s: %s", where, describe(error))
+
+
+def _expect_name(found: NodeId, expected: NodeId) -> None:
+    if found != expected:
+        raise FrameError(f"it is {found}, not {expected}: check addresses and certificates")

@@ -1,0 +1,103 @@
+"""Uploads of a descriptor to one HSDir, and its answer.
+
+Always with an explicit SERVER: a bare HSPOST picks HSDirs by the wrong period for half of the
+day. The answer is an HS_DESC event, which may never come.
+
+Not here: which descriptor goes where, and repeating (`agent/`).
+
+Spec: control-spec 3.27 [HSPOST].
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+
+from rbcluster.errors import ControlPortError
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.descriptor import read_blinded_key, read_revision
+from rbcluster.tor.connection import ControlConnection, RequestRefused
+from rbcluster.tor.hs_desc import HsDescAction, HsDescEvent
+from rbcluster.tor.hsdir_exchange import HsDirExchange, HsDirTalk
+
+UPLOAD_TIMEOUT_S = 30.0
+_REJECTED = "UPLOAD_REJECTED"
+_UPLOAD_FAILURES = {_REJECTED, "UNEXPECTED"}  # other reasons are those of fetches
+_SECOND_ANSWER_S = 3.0  # ours: how long two answers to two uploads may lie apart
+
+
+class UploadOutcome(Enum):
+    """What became of an upload."""
+
+    UPLOADED = "uploaded"  # the HSDir holds this descriptor
+    REJECTED = "rejected"  # it refused: as a rule, it holds this revision or a higher one
+    NOT_SENT = "not sent"  # nothing left this node
+    NO_ANSWER = "no answer"  # it may hold it or not; send the same revision again
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """The outcome, and a sentence on it (empty for UPLOADED)."""
+
+    outcome: UploadOutcome
+    detail: str = ""
+
+
+async def upload_descriptor(
+    connection: ControlConnection,
+    exchange: HsDirExchange,
+    address: OnionAddress,
+    document: bytes,
+    hsdir: Fingerprint,
+    *,
+    timeout_s: float = UPLOAD_TIMEOUT_S,
+) -> UploadResult:
+    """Upload to one HSDir and wait for its answer; uploads to the same one wait for each other.
+
+    :param document: a whole, signed descriptor.
+    :param timeout_s: for everything, waiting for earlier uploads included.
+    :raises DescriptorError: if `document` is no descriptor.
+    """
+    content = (read_blinded_key(document), read_revision(document))
+    sent = False
+    try:
+        async with asyncio.timeout(timeout_s), exchange.talk(address, hsdir) as talk:
+            ambiguous = talk.debt not in (None, content)
+            talk.debt = content
+            sent = True
+            try:
+                await connection.request(
+                    f"+HSPOST SERVER={hsdir} HSADDRESS={address.label}", document
+                )
+            except RequestRefused as error:
+                talk.debt = None
+                return UploadResult(UploadOutcome.NOT_SENT, str(error))
+            answer = await _next_upload_answer(talk)
+            if ambiguous:  # it may answer what was sent before: only a second one is surely ours
+                async with asyncio.timeout(_SECOND_ANSWER_S):
+                    answer = await _next_upload_answer(talk)
+            talk.debt = None
+            return _read_answer(answer)
+    except TimeoutError:
+        if sent:
+            return UploadResult(UploadOutcome.NO_ANSWER, "the HSDir did not answer in time")
+        return UploadResult(UploadOutcome.NOT_SENT, "an earlier upload to it is still unanswered")
+    except ControlPortError as error:
+        return UploadResult(UploadOutcome.NO_ANSWER, str(error))
+
+
+async def _next_upload_answer(talk: HsDirTalk) -> HsDescEvent:
+    while True:
+        answer = await talk.next_answer()
+        if answer.action is HsDescAction.UPLOADED or answer.reason in _UPLOAD_FAILURES:
+            return answer
+
+
+def _read_answer(answer: HsDescEvent) -> UploadResult:
+    if answer.action is HsDescAction.UPLOADED:
+        return UploadResult(UploadOutcome.UPLOADED)
+    if answer.reason == _REJECTED:
+        return UploadResult(UploadOutcome.REJECTED, "the HSDir refused the descriptor")
+    return UploadResult(UploadOutcome.NO_ANSWER, f"the upload failed ({answer.reason})")

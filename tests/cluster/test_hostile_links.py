@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from rbcluster.core.ids import NodeId
+from rbcluster.raft.frames import Frame, FrameKind, Hello, encode_frame, read_frame
+from rbcluster.raft.limits import MAX_FRAME_BYTES
+from rbcluster.raft.profile import LAN
+from rbcluster.raft.tls import TlsFiles, load_contexts
+from tests.certificates import tls_files
+from tests.cluster.local_cluster import (
+    LIMIT_S,
+    Engine,
+    LocalCluster,
+    eventually,
+    make_settings,
+    running,
+)
+
+# The forger is `a`, which dials; the victim `b` waits for it. Node `c` is never there.
+A, B, C, D = (NodeId(name) for name in "abcd")
+IMPATIENT = replace(LAN, connect_timeout_s=0.5, ping_s=0.1, link_timeout_s=0.5)
+APPEND = {
+    "type": "append_entries",
+    "term": 5,
+    "commit_index": 1,
+    "prevLogIdx": 1,
+    "prevLogTerm": 0,
+    "entries": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Forger:
+    """A connection of our own making to the victim."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def send(self, sequence: int, kind: FrameKind, payload: object) -> None:
+        self.writer.write(encode_frame(Frame(sequence, kind, payload)))
+
+    async def greet(self, node: NodeId = A, *, is_learner: bool = False) -> None:
+        """Greet, and wait for the answer."""
+        self.send(1, FrameKind.HELLO, Hello(node, is_learner).to_wire())
+        frame = await asyncio.wait_for(read_frame(self.reader, 1000), LIMIT_S)
+        assert Hello.from_wire(frame.payload).node == B
+
+    async def is_cut_off(self) -> bool:
+        """Wait until the victim ends the connection."""
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                while await self.reader.read(65536):
+                    pass
+        except ssl.SSLError:
+            return True
+        except ConnectionError:
+            return True
+        return True
+
+
+class Scene:
+    """A running victim, and what a forger may have got hold of."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        self.cluster = cluster
+        self.victim: Engine = cluster.engines[B]
+        self.address = cluster.settings[B].listen
+
+    @asynccontextmanager
+    async def forger(self, files: TlsFiles | None, node: NodeId = A) -> AsyncIterator[Forger]:
+        """Connect with a certificate, or without TLS."""
+        context = None if files is None else load_contexts(files, node).client
+        if context is not None:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        reader, writer = await asyncio.open_connection(*self.address, ssl=context)
+        try:
+            yield Forger(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    def member(self) -> TlsFiles:
+        return self.files[A]
+
+    files: dict[NodeId, TlsFiles]
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    everyone = make_settings(tmp_path, "abcd", profile=IMPATIENT)
+    victim = everyone[B]
+    peers = {node: victim.peers[node] for node in (A, C)}
+    cluster = LocalCluster({B: replace(victim, peers=peers)})
+    async with running(cluster):
+        scene = Scene(cluster)
+        scene.files = {node: each.tls for node, each in everyone.items()}
+        yield scene
+
+
+async def test_a_certificate_of_a_foreign_authority_is_cut_off_and_logged_once(
+    scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    foreign = tls_files(tmp_path / "foreign", [A])[A]
+    for _ in range(3):
+        async with scene.forger(foreign) as forger:
+            assert await forger.is_cut_off()
+    lines = [r for r in caplog.records if "certificate does not hold" in r.getMessage()]
+    assert len([r for r in lines if r.levelname == "WARNING"]) == 1
+    assert scene.victim.view.connected == frozenset()
+    assert scene.victim.failure is None
+
+
+@pytest.mark.parametrize(("certificate", "claims"), [(D, D), (D, A), (A, C), (A, B)], ids=str)
+async def test_a_member_can_only_be_itself(
+    scene: Scene, certificate: NodeId, claims: NodeId
+) -> None:
+    async with scene.forger(scene.files[certificate], certificate) as forger:
+        forger.send(1, FrameKind.HELLO, Hello(claims, is_learner=False).to_wire())
+        assert await forger.is_cut_off()
+    assert scene.victim.view.connected == frozenset()
+
+
+async def test_a_voter_can_not_come_as_a_learner(scene: Scene) -> None:
+    async with scene.forger(scene.member()) as forger:
+        forger.send(1, FrameKind.HELLO, Hello(A, is_learner=True).to_wire())
+        assert await forger.is_cut_off()
+
+
+async def test_a_peer_that_this_node_dials_can_not_dial_it(scene: Scene) -> None:
+    async with scene.forger(scene.files[C], C) as forger:
+        forger.send(1, FrameKind.HELLO, Hello(C, is_learner=False).to_wire())
+        assert await forger.is_cut_off()
+
+
+@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\n\r\n", bytes(5000)])
+async def test_a_stranger_without_tls_is_cut_off(scene: Scene, data: bytes) -> None:
+    async with scene.forger(None) as forger:
+        forger.writer.write(data)
+        assert await forger.is_cut_off()
+
+
+async def test_a_member_that_does_not_greet_is_cut_off(scene: Scene) -> None:
+    async with scene.forger(scene.member()) as forger:
+        assert await forger.is_cut_off()
+
+
+async def test_a_member_that_falls_silent_is_cut_off(scene: Scene) -> None:
+    async with scene.forger(scene.member()) as forger:
+        await forger.greet()
+        await eventually(lambda: scene.victim.view.connected == {A}, "the link is up")
+        assert await forger.is_cut_off()
+        await eventually(lambda: not scene.victim.view.connected, "the link is down")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {**APPEND, "entries": ((b"\x02membership", 2, 5),)},
+        {**APPEND, "entries": ((b"\x03version", 2, 5),)},
+        {**APPEND, "term": 10**30},
+        {"type": "apply_command", "command": b"\x02membership", "request_id": 1},
+        {"type": "apply_command", "command": b"\x00", "request_id": 1},
+        {"type": "add", "node": "evil"},
+        "text",
+    ],
+)
+async def test_a_forged_message_ends_the_link_and_changes_nothing(
+    scene: Scene, message: object
+) -> None:
+    before = scene.victim.view
+    async with scene.forger(scene.member()) as forger:
+        await forger.greet()
+        if not isinstance(message, dict) or message.get("term") != 10**30:
+            forger.send(2, FrameKind.RAFT, message)
+        else:
+            forger.send(2, FrameKind.RAFT, {**message, "term": 2**63})
+        assert await forger.is_cut_off()
+    await eventually(lambda: scene.victim.view == before, "all is as before")
+    assert scene.victim.failure is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (MAX_FRAME_BYTES + 1).to_bytes(4, "big"),
+        b"\0\0\0\x01\xc1",
+        encode_frame(Frame(2, FrameKind.HELLO, Hello(A, is_learner=False).to_wire())),
+    ],
+    ids=["too long", "no msgpack", "second greeting"],
+)
+async def test_bytes_that_are_no_frame_end_the_link(scene: Scene, data: bytes) -> None:
+    async with scene.forger(scene.member()) as forger:
+        await forger.greet()
+        forger.writer.write(data)
+        assert await forger.is_cut_off()
+
+
+async def test_late_and_duplicate_frames_are_dropped(scene: Scene) -> None:
+    async with scene.forger(scene.member()) as forger:
+        await forger.greet()
+        for sequence in (2, 2, 1, 4, 3, 5):
+            forger.send(sequence, FrameKind.AGENT, b"%d" % sequence)
+        await eventually(lambda: len(scene.cluster.messages) >= 3, "three arrive")
+    assert [payload for _, _, payload in scene.cluster.messages] == [b"2", b"4", b"5"]
+
+
+async def test_a_second_connection_of_a_peer_replaces_the_first(scene: Scene) -> None:
+    async with scene.forger(scene.member()) as first, scene.forger(scene.member()) as second:
+        await first.greet()
+        await second.greet()
+        assert await first.is_cut_off()
+        second.send(2, FrameKind.AGENT, b"from the second")
+        await eventually(lambda: bool(scene.cluster.messages), "the second is heard")
+        assert scene.victim.view.connected == {A}
+
+
+async def test_a_link_is_not_up_again_before_an_append_period_has_passed(scene: Scene) -> None:
+    loop = asyncio.get_running_loop()
+    down_at: list[float] = []
+    up_at: list[float] = []
+    before: list[frozenset[NodeId]] = [frozenset()]
+
+    def watch() -> None:
+        now = scene.victim.view.connected
+        if now != before[0]:
+            (up_at if now else down_at).append(loop.time())
+            before[0] = now
+
+    scene.victim.subscribe(watch)
+    for _ in range(3):
+        async with scene.forger(scene.member()) as forger:
+            await forger.greet()
+            await eventually(lambda: scene.victim.view.connected == {A}, "the link is up")
+    pauses = [up - down for down, up in zip(down_at, up_at[1:], strict=False)]
+    assert len(pauses) == 2
+    assert min(pauses) > 0.5 * IMPATIENT.append_s  # the subscriber hears of it a little later
+
+
+async def test_a_forged_leader_of_the_right_form_is_only_as_strong_as_raft_lets_it(
+    scene: Scene,
+) -> None:
+    async with scene.forger(scene.member()) as forger:
+        await forger.greet()
+        forger.send(2, FrameKind.RAFT, {**APPEND, "commit_index": 2**40})
+        await eventually(lambda: scene.victim.view.term == 5, "the term is taken")
+        assert scene.victim.view.commit_index == 1
+        assert scene.victim.state == ()

@@ -1,0 +1,305 @@
+"""Small worlds for the tests of core: values by number, a founded cluster, random commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+from hypothesis import strategies as st
+
+from rbcluster.core.apply import apply
+from rbcluster.core.commands import (
+    Applied,
+    Command,
+    RaiseFloor,
+    RecordRound,
+    ReportIntroPoints,
+    ReservePublication,
+    SeedCluster,
+    SetPresence,
+    TakeOffice,
+)
+from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reservation, Role
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.intro_point import IntroPoint, LinkSpecifier, LinkType, ServiceTraits
+from rbcluster.hs.keys import (
+    IdentityKeypair,
+    IntroAuthKey,
+    IntroEncKey,
+    RelayNtorKey,
+)
+from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
+
+NODES = tuple(map(NodeId, ("ada", "bob", "cyd")))
+ADA, BOB, CYD = NODES
+EVE = NodeId("eve")  # a learner
+MALLORY = NodeId("mallory")  # no member
+SHOP, BLOG, FOREIGN = (
+    OnionAddress(IdentityKeypair.from_seed(bytes([number]) * 32).public) for number in (1, 2, 3)
+)
+POLICY = Policy(upload_burst=5, upload_every_ms=10_000)
+NOW = UnixMs(1_700_000_000_000)
+HSDIRS = tuple(Fingerprint(bytes([200 + number]) * 20) for number in range(4))
+
+
+def period(number: int = 20_000) -> TimePeriod:
+    return TimePeriod(number=number, length_min=1440)
+
+
+def point(relay: int, key: int | None = None) -> IntroPoint:
+    """An introduction point on relay `relay`, named by auth key `key` (the relay's number)."""
+    key = relay if key is None else key
+    return IntroPoint(
+        link_specifiers=(
+            LinkSpecifier(LinkType.LEGACY_ID, relay.to_bytes(20)),
+            LinkSpecifier(LinkType.IPV4, bytes(6)),
+        ),
+        onion_key=RelayNtorKey(relay.to_bytes(32)),
+        auth_key=IntroAuthKey(key.to_bytes(32)),
+        enc_key=IntroEncKey(key.to_bytes(32)),
+    )
+
+
+SEED = SeedCluster(
+    name="demo",
+    members=tuple(
+        Member(node=node, address=f"127.0.0.1:{7000 + number}", role=role)
+        for number, (node, role) in enumerate(
+            [*((node, Role.VOTER) for node in NODES), (EVE, Role.LEARNER)]
+        )
+    ),
+    services={SHOP: "shop", BLOG: "blog"},
+    policy=POLICY,
+)
+
+
+def after(commands: Iterable[Command], state: ClusterState | None = None) -> ClusterState:
+    """The state after commands, each of which must be applied."""
+    state = ClusterState() if state is None else state
+    for command in commands:
+        state, verdict = apply(state, command)
+        assert verdict == Applied(), command
+    return state
+
+
+def folded(commands: Sequence[Command], state: ClusterState | None = None) -> ClusterState:
+    """The state after commands, applied or refused."""
+    return reduce(lambda s, command: apply(s, command)[0], commands, state or ClusterState())
+
+
+def take_office(node: NodeId = ADA, term: int = 1) -> TakeOffice:
+    return TakeOffice(node=node, term=Term(term))
+
+
+def report(
+    node: NodeId, *points: IntroPoint, at: int = NOW, service: OnionAddress = SHOP
+) -> ReportIntroPoints:
+    return ReportIntroPoints(
+        node=node,
+        service=service,
+        points=points,
+        traits=ServiceTraits(),
+        descriptor=b"signed" if points else b"",
+        reported_at=UnixMs(at),
+    )
+
+
+def reserve(
+    revision: int,
+    *,
+    node: NodeId = ADA,
+    term: int = 1,
+    service: OnionAddress = SHOP,
+    number: int = 20_000,
+    at: int = NOW,
+    is_withdrawal: bool = False,
+    points: Sequence[IntroPoint] = (point(1), point(2)),
+    hsdirs: tuple[Fingerprint, ...] = HSDIRS,
+) -> ReservePublication:
+    return ReservePublication(
+        service=service,
+        period=period(number),
+        reservation=Reservation(
+            slot=DescriptorSlot.FIRST,
+            revision=RevisionCounter(revision),
+            digest=bytes(32),
+            node=node,
+            term=Term(term),
+            reserved_at=UnixMs(at),
+            hsdirs=hsdirs,
+            auth_keys=tuple(shown.auth_key for shown in points),
+        ),
+        is_withdrawal=is_withdrawal,
+    )
+
+
+def raise_floor(
+    floor: int,
+    *,
+    node: NodeId = ADA,
+    term: int = 1,
+    service: OnionAddress = SHOP,
+    number: int = 20_000,
+) -> RaiseFloor:
+    return RaiseFloor(
+        service=service,
+        period=period(number),
+        floor=RevisionCounter(floor),
+        office_node=node,
+        office_term=Term(term),
+        at=NOW,
+    )
+
+
+def record_round(
+    revision: int,
+    *,
+    accepted: Iterable[Fingerprint] = (),
+    refused: Iterable[Fingerprint] = (),
+    node: NodeId = ADA,
+    term: int = 1,
+    service: OnionAddress = SHOP,
+    number: int = 20_000,
+) -> RecordRound:
+    return RecordRound(
+        service=service,
+        period=period(number),
+        revision=RevisionCounter(revision),
+        accepted=frozenset(accepted),
+        refused=dict.fromkeys(refused, "UPLOAD_REJECTED"),
+        finished_at=UnixMs(NOW + 500),
+        refresh_at=UnixMs(NOW + 5_000_000),
+        office_node=node,
+        office_term=Term(term),
+    )
+
+
+def set_presence(
+    node: NodeId, presence: Presence, *, office_node: NodeId = ADA, term: int = 1
+) -> SetPresence:
+    return SetPresence(
+        node=node, presence=presence, office_node=office_node, office_term=Term(term)
+    )
+
+
+FOUNDED = after([SEED])
+IN_OFFICE = after([SEED, take_office()])
+
+
+# --- random logs: few nodes, terms, revisions and periods, so that commands meet each other
+
+_nodes = st.sampled_from([*NODES, EVE, MALLORY])
+_terms = st.integers(0, 4)
+_LIKELY = [(ADA, 1), (BOB, 2), (CYD, 3)]  # who holds office in which term, as a rule
+_offices = st.sampled_from([*_LIKELY[:1] * 4, *_LIKELY * 2]) | st.tuples(_nodes, _terms)
+_revisions = st.integers(1, 12) | st.sampled_from([2**34, 2**34 + 1, 2**63])
+_services = st.sampled_from([SHOP, SHOP, SHOP, BLOG, FOREIGN])
+_numbers = st.integers(20_000, 20_004)
+_instants = st.integers(0, 60).map(lambda seconds: NOW + 1000 * seconds)
+_points = st.lists(st.integers(1, 6), max_size=4, unique=True).map(lambda ks: [*map(point, ks)])
+_clashing_points = st.just([point(1), point(2, key=1)])
+_hsdirs = st.lists(st.sampled_from(HSDIRS), max_size=4, unique=True)
+_some_hsdirs = _hsdirs | st.just([*HSDIRS[:1] * 2])
+
+
+def commands() -> st.SearchStrategy[Command]:
+    """Any command of a small world, often one that breaks some rule."""
+    publication = {"service": _services, "number": _numbers}
+    return st.one_of(
+        st.builds(
+            lambda burst: replace(SEED, policy=Policy(upload_burst=burst)), st.integers(1, 6)
+        ),
+        st.builds(lambda office: take_office(*office), _offices),
+        st.builds(
+            lambda node, points, at, service: report(node, *points, at=at, service=service),
+            _nodes,
+            _points | _clashing_points,
+            _instants,
+            _services,
+        ),
+        _by_office(
+            reserve,
+            revision=_revisions,
+            at=_instants,
+            is_withdrawal=st.booleans(),
+            points=_points | _clashing_points,
+            hsdirs=_some_hsdirs.map(tuple),
+            **publication,
+        ),
+        _by_office(raise_floor, floor=_revisions, **publication),
+        _by_office(
+            record_round, revision=_revisions, accepted=_hsdirs, refused=_hsdirs, **publication
+        ),
+        st.builds(
+            lambda node, presence, office: set_presence(
+                node, presence, office_node=office[0], term=office[1]
+            ),
+            _nodes,
+            st.sampled_from(Presence),
+            _offices,
+        ),
+    )
+
+
+def _by_office(
+    make: Callable[..., Command], **arguments: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Command]:
+    """A command that names the office it is proposed from."""
+    return st.builds(
+        lambda office, rest: make(node=office[0], term=office[1], **rest),
+        _offices,
+        st.fixed_dictionaries(arguments),
+    )
+
+
+_Act = tuple[str, int, int]  # what to do, and two dice to choose by
+
+
+def _likely(log: Sequence[Command], state: ClusterState, act: _Act) -> Command:
+    """A command that the state is likely to take, or just not: by its office holder or an heir."""
+    what, one, two = act
+    assert state.office is not None
+    node, term = state.office.node, state.office.term
+    newest = max((number for _, number in state.publications), default=20_000)
+    number = newest + (0, 0, 0, -1, -3, 1)[one]
+    known = state.publications.get((SHOP, number))
+    last = known.reservation if known else None
+    above = (known.floor if known else 0) + (2**34 if two == 5 else two)
+    match what:
+        case "reserve":
+            at = NOW + 10_000 * two
+            return reserve(above, node=node, term=term, number=number, at=at, is_withdrawal=two > 2)
+        case "record":
+            revision = last.revision if last else above
+            return record_round(
+                revision, accepted=HSDIRS[:two], node=node, term=term, number=number
+            )
+        case "raise":
+            return raise_floor(above, node=node, term=term, number=number)
+        case "succeed":
+            return take_office(NODES[one % 3], term + two % 3)
+        case _:
+            return log[-1 - one % len(log)]  # said again, perhaps after its office has ended
+
+
+def _play(acts: Sequence[_Act | Command]) -> list[Command]:
+    log: list[Command] = [replace(SEED, policy=Policy(upload_burst=50)), take_office()]
+    state = folded(log)
+    for act in acts:
+        log.append(_likely(log, state, act) if isinstance(act, tuple) else act)
+        state, _ = apply(state, log[-1])
+    return log
+
+
+def logs() -> st.SearchStrategy[list[Command]]:
+    """A log of a founded cluster: likely commands, stale ones said again, and any others."""
+    die = st.integers(0, 5)
+    whats = st.sampled_from([*["reserve"] * 3, "record", "record", "raise", "succeed", "repeat"])
+    acts = st.tuples(whats, die, die)
+    # One branch of `one_of` for acts, one for each kind of command: so the weights are drawn apart.
+    each = st.booleans().flatmap(lambda is_likely: acts if is_likely else commands())
+    return st.lists(each, min_size=10, max_size=40).map(_play)

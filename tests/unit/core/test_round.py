@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbcluster.core.round import UploadInput, UploadPhase, UploadRound
+from rbcluster.hs.consensus_view import Fingerprint
+from tests.unit.core.builders import HSDIRS
+
+ONE, TWO, THREE, FOUR = HSDIRS
+SENT, NOT_SENT = UploadInput.SENT, UploadInput.NOT_SENT
+UPLOADED, REJECTED = UploadInput.UPLOADED, UploadInput.REJECTED
+NO_ANSWER = UploadInput.NO_ANSWER
+
+# The shortest way into each phase.
+WAYS = {
+    UploadPhase.PENDING: (),
+    UploadPhase.IN_FLIGHT: (SENT,),
+    UploadPhase.UNKNOWN: (SENT, NO_ANSWER),
+    UploadPhase.RESENT: (SENT, NO_ANSWER, SENT),
+    UploadPhase.ACCEPTED: (SENT, UPLOADED),
+    UploadPhase.OVERTAKEN: (SENT, REJECTED),
+}
+MOVES = {
+    (UploadPhase.PENDING, SENT): UploadPhase.IN_FLIGHT,
+    (UploadPhase.PENDING, NOT_SENT): UploadPhase.PENDING,
+    (UploadPhase.IN_FLIGHT, UPLOADED): UploadPhase.ACCEPTED,
+    (UploadPhase.IN_FLIGHT, REJECTED): UploadPhase.OVERTAKEN,
+    (UploadPhase.IN_FLIGHT, NO_ANSWER): UploadPhase.UNKNOWN,
+    (UploadPhase.UNKNOWN, SENT): UploadPhase.RESENT,
+    (UploadPhase.UNKNOWN, NOT_SENT): UploadPhase.UNKNOWN,
+    (UploadPhase.RESENT, UPLOADED): UploadPhase.ACCEPTED,
+    (UploadPhase.RESENT, REJECTED): UploadPhase.ACCEPTED,
+    (UploadPhase.RESENT, NO_ANSWER): UploadPhase.UNKNOWN,
+}
+
+
+def led(*inputs: UploadInput, now: float = 0.0) -> UploadRound:
+    """A round over one HSDir to which these things happened."""
+    current = UploadRound.over([ONE])
+    for happened in inputs:
+        current = current.step(ONE, happened, now)
+    return current
+
+
+@pytest.mark.parametrize(("phase", "happened"), [*product(UploadPhase, UploadInput)])
+def test_every_pair_of_phase_and_input_either_moves_or_raises(
+    phase: UploadPhase, happened: UploadInput
+) -> None:
+    current = led(*WAYS[phase])
+    assert current.uploads[ONE].phase is phase
+    if (phase, happened) in MOVES:
+        assert current.step(ONE, happened, 0.0).uploads[ONE].phase is MOVES[phase, happened]
+    else:
+        with pytest.raises(ValueError, match=f"HSDir {ONE}: '{happened.value}' can't happen"):
+            current.step(ONE, happened, 0.0)
+
+
+def test_an_hsdir_of_another_round_is_no_part_of_this_one() -> None:
+    with pytest.raises(KeyError):
+        led().step(TWO, SENT, 0.0)
+
+
+def test_a_new_round_is_due_everywhere_at_once_in_ring_order() -> None:
+    current = UploadRound.over(HSDIRS)
+    assert current.next_sends(0.0) == HSDIRS
+    assert current.next_deadline() == 0.0
+    assert not current.is_complete
+
+
+def test_what_is_in_flight_is_not_sent_again() -> None:
+    current = UploadRound.over(HSDIRS).step(TWO, SENT, 5.0)
+    assert current.next_sends(1_000.0) == (ONE, THREE, FOUR)
+
+
+def test_nothing_is_due_while_all_are_in_flight() -> None:
+    current = led(SENT)
+    assert current.next_sends(1_000.0) == ()
+    assert current.next_deadline() is None
+    assert not current.is_complete
+
+
+@pytest.mark.parametrize("failure", [(SENT, NO_ANSWER), (NOT_SENT,)])
+def test_retries_back_off_from_two_seconds_doubling_to_a_minute(
+    failure: tuple[UploadInput, ...],
+) -> None:
+    current, now = UploadRound.over([ONE]), 100.0
+    waits = []
+    for _ in range(8):
+        for happened in failure:
+            current = current.step(ONE, happened, now)
+        due_at = current.next_deadline()
+        assert due_at is not None
+        assert current.next_sends(due_at - 0.001) == ()
+        assert current.next_sends(due_at) == (ONE,)
+        waits.append(due_at - now)
+        now = due_at
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_retry_that_can_not_be_sent_backs_off_further() -> None:
+    assert led(SENT, NO_ANSWER, NOT_SENT).next_deadline() == 4.0
+
+
+def test_the_next_deadline_is_the_earliest() -> None:
+    current = UploadRound.over([ONE, TWO])
+    current = current.step(ONE, NOT_SENT, 10.0).step(TWO, NOT_SENT, 11.0)
+    assert current.next_deadline() == 12.0
+    assert current.next_sends(12.5) == (ONE,)
+
+
+def test_a_refusal_at_first_means_that_the_hsdir_holds_more() -> None:
+    current = led(SENT, REJECTED)
+    assert current.overtaken == {ONE}
+    assert current.accepted == frozenset()
+    assert current.is_complete
+
+
+def test_a_refusal_of_what_was_sent_before_proves_that_it_had_arrived() -> None:
+    current = led(SENT, NO_ANSWER, SENT, REJECTED)
+    assert current.accepted == {ONE}
+    assert current.overtaken == frozenset()
+    assert current.failures == {}
+
+
+def test_a_round_is_complete_when_every_hsdir_has_answered_for_good() -> None:
+    current = UploadRound.over([ONE, TWO])
+    for hsdir in (ONE, TWO):
+        assert not current.is_complete
+        current = current.step(hsdir, SENT, 0.0).step(hsdir, UPLOADED, 0.0)
+    assert current.is_complete
+    assert current.accepted == {ONE, TWO}
+
+
+def test_a_failure_is_told_until_the_hsdir_accepts() -> None:
+    current = led().step(ONE, NOT_SENT, 0.0, "552 Unrecognized")
+    assert current.failures == {ONE: "552 Unrecognized"}
+    current = current.step(ONE, SENT, 2.0)
+    assert current.failures == {ONE: "552 Unrecognized"}
+    current = current.step(ONE, NO_ANSWER, 32.0)
+    assert current.failures == {ONE: "no answer"}
+    current = current.step(ONE, SENT, 36.0).step(ONE, UPLOADED, 37.0)
+    assert current.failures == {}
+
+
+def test_an_overtaken_hsdir_is_told_as_a_failure() -> None:
+    assert led(SENT, REJECTED).failures == {ONE: "rejected"}
+
+
+@given(st.lists(st.tuples(st.sampled_from(HSDIRS), st.sampled_from(UploadInput))))
+def test_no_hsdir_ever_has_two_uploads_in_flight_or_leaves_a_final_phase(
+    happenings: list[tuple[Fingerprint, UploadInput]],
+) -> None:
+    current, now = UploadRound.over(HSDIRS), 0.0
+    for hsdir, happened in happenings:
+        now += 1.0
+        phase = current.uploads[hsdir].phase
+        try:
+            after = current.step(hsdir, happened, now)
+        except ValueError:
+            continue
+        assert phase not in {UploadPhase.ACCEPTED, UploadPhase.OVERTAKEN}
+        assert happened is not SENT or phase in {UploadPhase.PENDING, UploadPhase.UNKNOWN}
+        assert after.accepted >= current.accepted
+        assert all(after.uploads[o] is current.uploads[o] for o in HSDIRS if o != hsdir)
+        current = after

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from rbcluster.api.client import NoDaemon
+from rbcluster.config import Config, load_config
+from rbcluster.core.ids import NodeId
+from rbcluster.hs.identity import parse_tor_secret_key
+from rbcluster.lab.cluster import SERVICE, LabCluster
+from rbcluster.lab.network import PrivateNetwork
+
+
+class PlaceOnly(PrivateNetwork):
+    """A network that does not run: a directory, and lines for a torrc."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self._place = place
+
+    @property
+    def directory(self) -> Path:
+        return self._place
+
+    @property
+    def client_torrc_lines(self) -> tuple[str, ...]:
+        return ('DirAuthority "x"', "TestingTorNetwork 1")
+
+
+@pytest_asyncio.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[LabCluster]:
+    """Return a cluster with its keys and its cluster.toml, none of whose nodes runs."""
+    made = LabCluster(PlaceOnly(tmp_path), ("a", "b"), publish={"withdraw_after": 3.5})
+    for page in made.pages.values():
+        await page.start()
+    await made.prepare()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def config(cluster: LabCluster) -> Config:
+    return load_config(cluster.directory / "cluster.toml")
+
+
+def test_every_node_leads_to_its_own_page(cluster: LabCluster, config: Config) -> None:
+    (service,) = config.services
+    for name, page in cluster.pages.items():
+        host, port = page.address
+
+        (own,) = config.ports_of(NodeId(name), service)
+        assert str(own) == f"80 {host}:{port}"
+
+
+def test_every_node_has_the_key_of_the_address_they_share(
+    cluster: LabCluster, config: Config
+) -> None:
+    for node in config.nodes:
+        key_file = node.paths.key_dir(SERVICE) / "hs_ed25519_secret_key"
+
+        assert parse_tor_secret_key(key_file.read_bytes()).public == cluster.address.identity
+
+
+def test_every_managed_tor_joins_the_network_and_ends_with_the_lab(config: Config) -> None:
+    for node in config.nodes:
+        assert config.tor_of(node.name).extra == (
+            'DirAuthority "x"',
+            "TestingTorNetwork 1",
+            f"__OwningControllerProcess {os.getpid()}",
+        )
+
+
+def test_settings_of_publishing_are_passed_on(config: Config) -> None:
+    assert config.publish.withdraw_after == 3.5
+
+
+async def test_a_cluster_of_which_no_node_runs_has_no_status(cluster: LabCluster) -> None:
+    with pytest.raises(NoDaemon):
+        await cluster.status()
+    with pytest.raises(NoDaemon):
+        await cluster.status("a")
+
+
+async def test_waiting_for_a_cluster_that_does_not_run_says_so(cluster: LabCluster) -> None:
+    with pytest.raises(TimeoutError, match=r"a leader did not come about .*: no node answers"):
+        await cluster.wait_until(lambda _: True, "a leader", 0.05)
+
+
+async def test_stopping_removes_every_file_and_may_be_repeated(cluster: LabCluster) -> None:
+    await cluster.stop()
+    await cluster.stop()
+
+    assert not cluster.directory.exists()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rbcluster.core.ids import NodeId
+from rbcluster.raft import codec
+from rbcluster.raft.frames import Frame, FrameError, FrameKind, Hello, encode_frame, read_frame
+from rbcluster.raft.limits import MAX_AGENT_BYTES
+
+
+async def read(data: bytes, limit: int = 100_000) -> Frame:
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    return await read_frame(reader, limit)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(1, FrameKind.HELLO, Hello(NodeId("a"), is_learner=False).to_wire()),
+        Frame(2, FrameKind.PING, None),
+        Frame(3, FrameKind.RAFT, {"type": "timeout_now", "term": 3}),
+        Frame(2**40, FrameKind.AGENT, bytes(MAX_AGENT_BYTES)),
+    ],
+)
+async def test_what_is_encoded_is_read(frame: Frame) -> None:
+    assert await read(encode_frame(frame)) == frame
+
+
+async def test_a_frame_that_is_too_long_is_refused_before_its_body_is_read() -> None:
+    with pytest.raises(FrameError, match="announced a frame of 4294967295 bytes, more than 1000"):
+        await read(b"\xff\xff\xff\xff", limit=1000)
+
+
+@pytest.mark.parametrize("length", [0, 3, 5])
+async def test_a_connection_that_ends_in_a_frame_says_so(length: int) -> None:
+    with pytest.raises(asyncio.IncompleteReadError):
+        await read(encode_frame(Frame(1, FrameKind.PING, None))[:length])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, 1),
+        (0, 1, None),
+        (1, 9, None),
+        ("1", 1, None),
+        {"type": "timeout_now"},
+        (1, 3, "text"),
+        (1, 3, bytes(MAX_AGENT_BYTES + 1)),
+    ],
+)
+async def test_a_body_of_another_form_is_refused(value: object) -> None:
+    body = codec.dumps(value)
+    with pytest.raises(FrameError, match="it sent"):
+        await read(len(body).to_bytes(4, "big") + body)
+
+
+async def test_a_body_that_is_no_msgpack_is_refused() -> None:
+    with pytest.raises(FrameError, match="no msgpack"):
+        await read(b"\0\0\0\x01\xc1")
+
+
+def test_a_greeting_of_another_protocol_version_names_both() -> None:
+    with pytest.raises(FrameError, match="speaks version 9 of the link protocol, this node 1"):
+        Hello.from_wire((9, "a", False))
+
+
+@pytest.mark.parametrize("payload", [None, (1, "a"), (1, "Not A Name", False), (1, "a", 1)])
+def test_a_malformed_greeting_is_refused(payload: object) -> None:
+    with pytest.raises(FrameError, match="greeting is malformed"):
+        Hello.from_wire(payload)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from rbcluster.tor.settings import ServiceSettings
+from tests.unit.tor.fake_control_port import ADDRESS, FakeControlPort
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory whose path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="rbc-") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def service(directory: Path) -> ServiceSettings:
+    """A service whose directory holds the right ob_config."""
+    settings = ServiceSettings(
+        address=ADDRESS, directory=directory / "service", ports=("80 127.0.0.1:8080",)
+    )
+    settings.directory.mkdir(mode=0o700)
+    (settings.directory / "ob_config").write_text(settings.ob_config)
+    return settings
+
+
+@pytest.fixture
+async def port(directory: Path) -> AsyncIterator[FakeControlPort]:
+    """A fake control port on the socket `control` in `directory`."""
+    async with FakeControlPort().listen(directory / "control") as fake:
+        yield fake

@@ -1,0 +1,302 @@
+"""The controller against a control port that misbehaves, and one that tells a story."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rbcluster.errors import TorError
+from rbcluster.hs.keys import IdentityKeypair
+from rbcluster.tor.controller import TorController
+from rbcluster.tor.descriptor_fetch import FetchOutcome
+from rbcluster.tor.descriptor_upload import UploadOutcome
+from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
+from tests.unit.tor.fake_control_port import (
+    ADDRESS,
+    HSDIR,
+    PERIOD,
+    VALID_AFTER,
+    FakeControlPort,
+    block,
+    circuit_line,
+    make_document,
+    options,
+    protocolinfo,
+    relay,
+    single,
+    value,
+)
+from tests.unit.tor.watched import Watched, running_controller
+
+_DESCRIPTOR_KEY = f"hs/service/desc/id/{ADDRESS.label}"
+
+
+@pytest.fixture
+def settings(directory: Path) -> TorSettings:
+    return TorSettings(
+        mode=TorMode.SYSTEM, data_dir=directory / "data", control=directory / "control"
+    )
+
+
+@pytest.fixture
+async def watched(
+    port: FakeControlPort, settings: TorSettings, service: ServiceSettings
+) -> AsyncIterator[Watched]:
+    """A controller of a tor that is well, with points at relays 1, 2 and 3."""
+    port.answers |= {
+        "GETCONF": options(service),
+        "GETINFO circuit-status": block(
+            "circuit-status",
+            "".join(circuit_line(n, 9, n) + "\n" for n in (1, 2, 3)).encode(),
+        ),
+        f"GETINFO {_DESCRIPTOR_KEY}": block(_DESCRIPTOR_KEY, make_document(1, 2, 3)),
+    }
+    async with running_controller(settings, service) as running:
+        yield running
+
+
+async def test_a_tor_that_is_well_gives_points_and_consensus(watched: Watched) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    assert watched.relays == (relay(1), relay(2), relay(3))
+    found = watched.tor.intro_points(ADDRESS)
+    assert found is not None
+    assert found.period == PERIOD
+    assert watched.tor.consensus is not None
+    assert watched.tor.consensus.valid_after == VALID_AFTER
+    await watched.until(lambda: watched.tor.status.bootstrapped == 100)
+    assert watched.tor.status.version == "0.4.8.1"
+    assert watched.tor.status.is_usable
+    assert watched.tor.status.warnings == ()
+
+
+async def test_without_any_circuit_there_are_no_points_at_once(
+    port: FakeControlPort, watched: Watched
+) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    for n in (1, 2, 3):
+        port.send("CIRC " + circuit_line(n, 9, n, status="CLOSED"))
+    await watched.until(lambda: watched.relays is None)
+
+
+async def test_a_point_is_left_out_when_its_circuit_stays_away(
+    port: FakeControlPort, watched: Watched
+) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    loop = asyncio.get_running_loop()
+    lost_at = loop.time()
+    port.send("CIRC " + circuit_line(2, 9, 2, status="CLOSED"))
+    await watched.until(lambda: watched.relays == (relay(1), relay(3)))
+    assert 2.5 < loop.time() - lost_at < 10
+
+
+async def test_a_new_circuit_brings_its_point(port: FakeControlPort, watched: Watched) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, make_document(1, 2, 3, 4))
+    port.send("CIRC_MINOR " + circuit_line(4, 9, 4, status="PURPOSE_CHANGED"))
+    await watched.until(lambda: watched.relays == (relay(1), relay(2), relay(3), relay(4)))
+
+
+async def test_a_rotation_is_read_at_once(port: FakeControlPort, watched: Watched) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, make_document(5))
+    port.answers["GETINFO circuit-status"] = value("circuit-status", circuit_line(5, 9, 5))
+    port.send("CIRC_MINOR " + circuit_line(5, 9, 5, status="PURPOSE_CHANGED"))
+    loop = asyncio.get_running_loop()
+    told_at = loop.time()
+    port.send(f"HS_DESC CREATED {ADDRESS.label} UNKNOWN UNKNOWN key")
+    await watched.until(lambda: watched.relays == (relay(5),))
+    assert loop.time() - told_at < 1.0  # that is: not by the reading that follows a new circuit
+
+
+async def test_a_descriptor_that_does_not_hold_is_no_source_of_points(
+    port: FakeControlPort, watched: Watched
+) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    foreign = make_document(1, identity=IdentityKeypair.from_seed(bytes(32)))
+    port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, foreign)
+    port.send(f"HS_DESC CREATED {ADDRESS.label} UNKNOWN UNKNOWN key")
+    await watched.until(lambda: watched.relays is None)
+    (warning,) = watched.tor.status.warnings
+    assert "tor's descriptor does not hold" in warning
+    assert watched.tor.status.is_usable
+
+
+async def test_wrong_options_withdraw_the_node_until_they_are_right(
+    port: FakeControlPort, watched: Watched, service: ServiceSettings
+) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    port.answers["GETCONF"] = options(service, publish=1)
+    port.send(b"650-CONF_CHANGED\r\n650-PublishHidServDescriptors=1\r\n650 OK\r\n")
+    fault = await watched.fault("PublishHidServDescriptors is 1")
+    assert fault.endswith("set it to 0 in torrc and restart tor")
+    assert watched.relays is None
+    assert watched.tor.status.connected
+    result = await watched.tor.upload(ADDRESS, make_document(1), HSDIR)
+    assert (result.outcome, result.detail) == (UploadOutcome.NOT_SENT, fault)
+    port.answers["GETCONF"] = options(service)
+    port.send(b"650-CONF_CHANGED\r\n650 OK\r\n")
+    await watched.until(lambda: watched.relays is not None)
+
+
+async def test_a_tor_without_consensus_says_so_and_gives_no_points(
+    port: FakeControlPort, watched: Watched
+) -> None:
+    key = "dir/status-vote/current/consensus-microdesc"
+    port.answers[f"GETINFO {key}"] = single("Could not open cached consensus", 551)
+    await watched.until(lambda: bool(watched.tor.status.warnings))
+    (warning,) = watched.tor.status.warnings
+    assert "tor has no consensus yet" in warning
+    assert (watched.tor.consensus, watched.relays) == (None, None)
+
+
+async def test_a_tor_that_hangs_is_noticed_and_comes_back(
+    port: FakeControlPort, watched: Watched
+) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    port.hangs = True
+    loop = asyncio.get_running_loop()
+    hung_at = loop.time()
+    await watched.fault("did not answer GETINFO within 2 s")
+    assert loop.time() - hung_at < 10
+    assert not watched.tor.status.connected
+    assert watched.relays is None
+    port.hangs = False
+    await watched.until(lambda: watched.relays is not None)
+
+
+async def test_a_tor_that_is_slow_but_talks_does_not_hang(
+    port: FakeControlPort, watched: Watched
+) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    port.hangs = True
+    for times in (2, 3):
+        await port.asked("GETINFO status/bootstrap-phase", times=times)
+        port.send("CIRC 99 LAUNCHED")
+    await port.asked("GETINFO status/bootstrap-phase", times=4)
+    assert watched.tor.status.connected
+    assert port.num_connections == 1
+
+
+async def test_an_upload_in_flight_ends_with_the_connection(
+    port: FakeControlPort, watched: Watched
+) -> None:
+    port.answers["+HSPOST"] = single("OK")
+    await watched.until(lambda: watched.tor.status.is_usable)
+    uploading = asyncio.create_task(watched.tor.upload(ADDRESS, make_document(1), HSDIR))
+    await port.asked("+HSPOST")
+    await port.hang_up()
+    assert (await uploading).outcome is UploadOutcome.NO_ANSWER
+    await watched.until(lambda: watched.tor.status.is_usable)
+    assert port.num_connections == 2
+
+
+async def test_uploads_and_fetches_go_through_tor(port: FakeControlPort, watched: Watched) -> None:
+    port.answers |= {"+HSPOST": single("OK"), "HSFETCH": single("OK")}
+    await watched.until(lambda: watched.tor.status.is_usable)
+    uploading = asyncio.create_task(watched.tor.upload(ADDRESS, make_document(1), HSDIR))
+    await port.asked("+HSPOST")
+    port.send(f"HS_DESC UPLOADED {ADDRESS.label} UNKNOWN ${HSDIR}~nick")
+    assert (await uploading).outcome is UploadOutcome.UPLOADED
+    fetching = asyncio.create_task(watched.tor.fetch(ADDRESS, HSDIR))
+    await port.asked("HSFETCH")
+    port.send(f"HS_DESC FAILED {ADDRESS.label} NO_AUTH ${HSDIR}~nick key REASON=NOT_FOUND")
+    assert (await fetching).outcome is FetchOutcome.NOT_FOUND
+
+
+async def test_without_tor_nothing_is_sent(settings: TorSettings, service: ServiceSettings) -> None:
+    async with running_controller(settings, service) as watched:
+        fault = await watched.fault("cannot connect to control socket")
+        assert (await watched.tor.upload(ADDRESS, b"", HSDIR)).outcome is UploadOutcome.NOT_SENT
+        fetched = await watched.tor.fetch(ADDRESS, HSDIR)
+        assert (fetched.outcome, fetched.detail) == (FetchOutcome.NO_ANSWER, fault)
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        ("AUTHENTICATE", single("Authentication failed", 515), "refused authentication"),
+        ("PROTOCOLINFO", protocolinfo(version="0.4.5.1"), "rbcluster needs 0.4.6 or newer"),
+        ("PROTOCOLINFO", b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no Tor control port"),
+        ("PROTOCOLINFO", b"x" * 70_000, "line of more than 65536 bytes"),
+        ("GETCONF", single("Unrecognized configuration key", 552), "lacks an option"),
+        ("SETEVENTS", single("Unrecognized event", 552), "refused SETEVENTS"),
+    ],
+)
+async def test_a_bad_peer_is_one_sentence_logged_once_and_tried_again(
+    port: FakeControlPort,
+    settings: TorSettings,
+    service: ServiceSettings,
+    caplog: pytest.LogCaptureFixture,
+    peer: tuple[str, bytes, str],
+) -> None:
+    request_line, answer, fault = peer
+    port.answers |= {"GETCONF": options(service), request_line: answer}
+    async with running_controller(settings, service) as watched:
+        sentence = await watched.fault(fault)
+        await port.asked("PROTOCOLINFO", times=3)
+    assert "\n" not in sentence
+    assert not watched.tor.status.connected
+    warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert warnings == [f"tor: {sentence}"]
+
+
+async def test_a_port_that_closes_at_once_is_one_sentence(
+    directory: Path, settings: TorSettings, service: ServiceSettings
+) -> None:
+    def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_unix_server(close, directory / "control")
+    async with running_controller(settings, service) as watched:
+        await watched.fault(f"control socket {directory}/control: ")
+    server.close()
+
+
+async def test_nothing_is_announced_twice(port: FakeControlPort, watched: Watched) -> None:
+    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: watched.tor.status.bootstrapped == 100)
+    before = watched.num_changes
+    reads = sum(line.startswith(f"GETINFO {_DESCRIPTOR_KEY}") for line in port.requests)
+    port.send(f"HS_DESC CREATED {ADDRESS.label} UNKNOWN UNKNOWN key")
+    await port.asked(f"GETINFO {_DESCRIPTOR_KEY}", times=reads + 2)
+    assert watched.num_changes == before
+
+
+async def test_a_bug_ends_the_controller_instead_of_being_retried(
+    port: FakeControlPort, settings: TorSettings, service: ServiceSettings
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    port.answers["GETCONF"] = options(service)
+    tor = TorController(settings, (service,), fail)
+    with pytest.raises((ZeroDivisionError, ExceptionGroup)) as failed:
+        await asyncio.wait_for(tor.run(), 20)
+    assert not failed.errisinstance(TorError)
+    assert port.num_connections == 1
+
+
+async def test_bootstrap_progress_is_followed(port: FakeControlPort, watched: Watched) -> None:
+    await watched.until(lambda: watched.tor.status.bootstrapped == 100)
+    port.answers["GETINFO status/bootstrap-phase"] = None
+    port.send('STATUS_CLIENT NOTICE BOOTSTRAP PROGRESS=75 TAG=enough_dirinfo SUMMARY="Loaded"')
+    await watched.until(lambda: watched.tor.status.bootstrapped == 75)
+
+
+async def test_recovery_is_logged_too(
+    port: FakeControlPort,
+    settings: TorSettings,
+    service: ServiceSettings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "rbcluster")
+    port.answers |= {"GETCONF": options(service), "AUTHENTICATE": single("No", 515)}
+    async with running_controller(settings, service) as watched:
+        await watched.fault("refused authentication")
+        port.answers["AUTHENTICATE"] = single("OK")
+        await watched.until(lambda: watched.tor.status.is_usable)
+    assert "all is well again" in caplog.text

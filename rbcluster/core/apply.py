@@ -39,6 +39,7 @@ from rbcluster.core.state import (
     Member,
     NodeReport,
     Office,
+    Presence,
     Publication,
     Role,
 )
@@ -50,6 +51,7 @@ from rbcluster.hs.time_period import TimePeriod
 MAX_REVISION_STEP = (
     2**34
 )  # our choice: twice tor's scale (below 2^33), so no step leaves it for good
+MAX_FLOOR = RevisionCounter(2**64 - 2**40)  # ours: room for any revision that tor may still reach
 PERIODS_KEPT = 2  # below the newest; tor keeps two descriptors, of neighbouring periods
 
 
@@ -154,7 +156,18 @@ def _set_presence(state: ClusterState, command: SetPresence) -> ClusterState:
     if member.presence is command.presence:
         return state
     member = replace(member, presence=command.presence)
-    return replace(state, members=_with(state.members, member.node, member))
+    # What a silent node held may be gone when it is heard again: it must report afresh, or the
+    # descriptor would list dead points until it does.
+    pool = {
+        (service, node): report
+        for (service, node), report in state.pool.items()
+        if node != member.node or command.presence is Presence.LIVE
+    }
+    return replace(
+        state,
+        members=_with(state.members, member.node, member),
+        pool=MappingProxyType(pool),
+    )
 
 
 def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
@@ -185,7 +198,11 @@ def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
 def _raise_floor(state: ClusterState, command: RaiseFloor) -> ClusterState:
     _require_office(state, command.office_node, command.office_term)
     known = _publication(state, command.service, command.period, command.at)
-    _require_step(known, command.floor)
+    # No step limit: what an HSDir holds was signed with the master key, on whatever scale.
+    _require(
+        known.floor < command.floor <= MAX_FLOOR,
+        f"floor {command.floor} is not above {known.floor}, or leaves no room for revisions",
+    )
     return _with_publication(state, command.service, replace(known, floor=command.floor))
 
 

@@ -54,7 +54,10 @@ class ReportIntroPoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetPresence:
-    """The office holder saw a node fall silent, or heard it again."""
+    """The office holder saw a node fall silent, or heard it again.
+
+    Withdrawing a node forgets its introduction points; it reports them afresh when it is back.
+    """
 
     node: NodeId
     presence: Presence

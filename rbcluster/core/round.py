@@ -2,18 +2,13 @@
 
 Each HSDir goes through phases of its own::
 
-                 NOT_SENT          NO_ANSWER
-                 +----+      +-------------------+
-                 v    |      |                   v
-    start --> PENDING-+   IN_FLIGHT           UNKNOWN --+ NOT_SENT
-                 |           ^ |  |            |  ^  ^--+
-                 +---SENT----+ |  |       SENT |  | NO_ANSWER
-                               |  |            v  |
-                     UPLOADED  |  | REJECTED  RESENT
-                               v  v            |
-                        ACCEPTED  OVERTAKEN    | UPLOADED or REJECTED
-                            ^                  |
-                            +------------------+
+             SENT                 NO_ANSWER              SENT
+    PENDING <----------> IN_FLIGHT --------> UNKNOWN <----------> RESENT
+             NOT_SENT     |     |               ^  NOT_SENT      |  |
+                 UPLOADED |     | REJECTED      +----------------+  | UPLOADED
+                          v     v                   NO_ANSWER       | or REJECTED
+                    ACCEPTED  OVERTAKEN                             v
+                                                                ACCEPTED
 
 An HSDir refuses any revision that is not above the one it holds. At first that means that it holds
 more than this round brings (OVERTAKEN). After an upload without an answer, it is the proof that the
@@ -40,7 +35,7 @@ class UploadPhase(Enum):
     """How far one HSDir is."""
 
     PENDING = "pending"  # nothing was sent yet
-    IN_FLIGHT = "in flight"  # sent for the first time, no answer yet
+    IN_FLIGHT = "in flight"  # handed over for the first time, no answer yet
     UNKNOWN = "unknown"  # sent, and no answer came: it may hold the revision or not
     RESENT = "resent"  # sent again after an unknown end
     ACCEPTED = "accepted"  # it holds the revision
@@ -50,8 +45,8 @@ class UploadPhase(Enum):
 class UploadInput(Enum):
     """What can happen to one HSDir's upload."""
 
-    SENT = "sent"  # tor took the upload
-    NOT_SENT = "not sent"  # tor refused it, or doesn't know that relay
+    SENT = "sent"  # it was handed to tor
+    NOT_SENT = "not sent"  # ... which refused it, or doesn't know that relay
     UPLOADED = "uploaded"  # the HSDir took the descriptor
     REJECTED = "rejected"  # the HSDir holds this revision already, or a higher one
     NO_ANSWER = "no answer"  # the time for an answer ran out, or the request died
@@ -61,12 +56,12 @@ _Phase, _Input = UploadPhase, UploadInput
 _TRANSITIONS: Mapping[tuple[UploadPhase, UploadInput], UploadPhase] = MappingProxyType(
     {
         (_Phase.PENDING, _Input.SENT): _Phase.IN_FLIGHT,
-        (_Phase.PENDING, _Input.NOT_SENT): _Phase.PENDING,
+        (_Phase.IN_FLIGHT, _Input.NOT_SENT): _Phase.PENDING,
         (_Phase.IN_FLIGHT, _Input.UPLOADED): _Phase.ACCEPTED,
         (_Phase.IN_FLIGHT, _Input.REJECTED): _Phase.OVERTAKEN,
         (_Phase.IN_FLIGHT, _Input.NO_ANSWER): _Phase.UNKNOWN,
         (_Phase.UNKNOWN, _Input.SENT): _Phase.RESENT,
-        (_Phase.UNKNOWN, _Input.NOT_SENT): _Phase.UNKNOWN,
+        (_Phase.RESENT, _Input.NOT_SENT): _Phase.UNKNOWN,
         (_Phase.RESENT, _Input.UPLOADED): _Phase.ACCEPTED,
         (_Phase.RESENT, _Input.REJECTED): _Phase.ACCEPTED,
         (_Phase.RESENT, _Input.NO_ANSWER): _Phase.UNKNOWN,

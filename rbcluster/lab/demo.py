@@ -11,27 +11,24 @@ Overview::
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle, pairwise
 from typing import Protocol
 
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.errors import RbclusterError
 from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.network import PrivateNetwork
-from rbcluster.lab.visitor import Visit, Visitor
+from rbcluster.lab.visiting import longest_pause_s, steady_visits, visit_often
+from rbcluster.lab.visitor import Visitor
 
 SERVE_LIMIT_S = 90.0
 ELECTION_LIMIT_S = 30.0
 WITHDRAWAL_LIMIT_S = 60.0
 REJOIN_LIMIT_S = 90.0
 VISITS_PER_LOOK = 60
-VISITS_AT_ONCE = 4
 MIN_SUCCESS = 0.99  # of fresh visits after the change
 
 
@@ -95,7 +92,7 @@ async def _play(stage: Stage, cluster: LabCluster, visitor: Visitor) -> DemoFigu
     before = await _look(stage, cluster, visitor)
     _require(set(before) == set(cluster.nodes), f"only {sorted(before)} answered before the kill")
 
-    async with _steady_visits(cluster, visitor) as steady:
+    async with steady_visits(visitor, cluster.address) as steady:
         stage.begin(f"killing the leader {leader} and its tor with -9")
         killed_at = time.monotonic()
         await cluster.nodes[leader].kill(with_tor=True)
@@ -160,15 +157,12 @@ async def _look(
 ) -> Counter[str]:
     """Visit by fresh circuits, the descriptor fetched anew; count who answered."""
     stage.begin(f"visiting the onion page {VISITS_PER_LOOK} times over fresh circuits")
-    await visitor.forget_descriptor(cluster.address)
-    visits: list[Visit] = []
-
-    async def go() -> None:
-        while len(visits) + VISITS_AT_ONCE <= VISITS_PER_LOOK:
-            visits.append(await visitor.visit(cluster.address))
-            stage.progress(f"{len(visits)} of {VISITS_PER_LOOK}")
-
-    await asyncio.gather(*(go() for _ in range(VISITS_AT_ONCE)))
+    visits = await visit_often(
+        visitor,
+        cluster.address,
+        VISITS_PER_LOOK,
+        progress=lambda done: stage.progress(f"{done} of {VISITS_PER_LOOK}"),
+    )
     answers = Counter(visit.text for visit in visits if visit.ok)
     ok = answers.total()
     shares = ", ".join(f"{node} {number}" for node, number in sorted(answers.items()))
@@ -180,32 +174,6 @@ async def _look(
     note = f" (without {without})" if without else ""
     stage.done(f"{ok} of {len(visits)} visits answered{note}: {shares}")
     return answers
-
-
-@asynccontextmanager
-async def _steady_visits(cluster: LabCluster, visitor: Visitor) -> AsyncIterator[list[Visit]]:
-    """Visit one page after the other for as long as the block lasts; every other one refetches.
-
-    The list yielded holds them in order.
-    """
-    visits: list[Visit] = []
-
-    async def go() -> None:
-        for refetch in cycle((False, True)):
-            visits.append(await visitor.visit(cluster.address, refetch=refetch))  # noqa: PERF401
-
-    visiting = asyncio.create_task(go())
-    try:
-        yield visits
-    finally:
-        visiting.cancel()
-        await asyncio.wait([visiting])
-
-
-def longest_pause_s(visits: Sequence[Visit]) -> float:
-    """Find the longest time from one page that came to the next, of visits made in turn."""
-    ends = [visit.started_at + visit.seconds for visit in visits if visit.ok]
-    return max((later - end for end, later in pairwise(ends)), default=0.0)
 
 
 def _leader(document: StatusDocument) -> str:

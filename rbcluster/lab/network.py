@@ -156,7 +156,7 @@ class PrivateNetwork:
     async def _wait_until_bootstrapped(self, progress: Progress | None, timeout_s: float) -> None:
         count = 0
 
-        async def wait_for(process: TorProcess) -> None:
+        async def follow(process: TorProcess) -> None:
             nonlocal count
             await process.wait_for_log(BOOTSTRAPPED, timeout_s)
             count += 1
@@ -166,7 +166,7 @@ class PrivateNetwork:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for process in self._processes:
-                    tasks.create_task(wait_for(process))
+                    tasks.create_task(follow(process))
         except* TorError as failures:
             raise failures.exceptions[0] from failures
 

@@ -1,0 +1,12 @@
+"""The engine room: a state machine replicated by Raft, with PySyncObj behind a small interface.
+
+Top to bottom; each file says at its head what it is and what it is not:
+
+- ``engine``       the door: propose, state, view, transfer, broadcast; drives everything below
+- ``settings``, ``profile``, ``limits``     what it is told, how patient it is, what it tolerates
+- ``machine``, ``proposal``, ``view``       the values that cross the door
+- ``pysyncobj_patch``                       Raft; alone knows the insides of PySyncObj
+- ``messages``                              which of its messages are taken from whom
+- ``transport``, ``link``, ``frames``, ``tls``, ``throttle``   one authenticated link to each member
+- ``storage``, ``journal``, ``snapshot``, ``records``, ``codec``   what is on disk, checksummed
+"""

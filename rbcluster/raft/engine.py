@@ -341,7 +341,7 @@ class RaftEngine(Generic[S, V]):
         Proposals are refused meanwhile, for PySyncObj does it only when no entry is in flight.
 
         :raises NotLeader: if this node does not lead.
-        :raises RaftError: if no other voter could take it in time, or `to` is none.
+        :raises RaftError: if no other voter, or another than `to`, took it in time.
         """
         if self.view.role is not Role.LEADER:
             raise NotLeader(f"{self._settings.node} does not lead: ask the leader")
@@ -359,6 +359,8 @@ class RaftEngine(Generic[S, V]):
             ) from None
         finally:
             self._is_handing_over = False
+        if to is not None and self.view.leader not in (None, to):
+            raise RaftError(f"{self.view.leader} took the leadership instead of {to}: ask it next")
 
     async def _try_transfer(self, to: NodeId | None) -> bool:
         """Ask once, and wait for what comes of it; tell whether another node leads now."""

@@ -364,7 +364,7 @@ class Replica(SyncObj):
     # Overridden
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> object:  # noqa: N802
-        return self._parts.apply(command[1:]) if command[0] == REGULAR else None
+        return self._parts.apply(command[1:]) if command[:1] == bytes([REGULAR]) else None
 
     def _SyncObj__getEntries(  # noqa: N802
         self,

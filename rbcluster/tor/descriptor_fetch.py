@@ -65,10 +65,10 @@ async def _next_fetch_answer(talk: HsDirTalk) -> HsDescEvent:
     """Wait for content or failure; the debt of an earlier upload is settled on the way."""
     while True:
         answer = await talk.next_answer()
-        if answer.action is HsDescAction.UPLOADED or answer.reason == "UPLOAD_REJECTED":
-            talk.debt = None
-        elif answer.action is HsDescAction.FAILED or answer.content.strip():
+        if answer.may_answer_fetch:
             return answer
+        if answer.may_answer_upload:
+            talk.debt = None
 
 
 def _read_answer(answer: HsDescEvent) -> FetchResult:

@@ -19,12 +19,10 @@ from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import read_blinded_key, read_revision
 from rbcluster.tor.connection import ControlConnection, RequestRefused
-from rbcluster.tor.hs_desc import HsDescAction, HsDescEvent
+from rbcluster.tor.hs_desc import UPLOAD_REJECTED, HsDescAction, HsDescEvent
 from rbcluster.tor.hsdir_exchange import HsDirExchange, HsDirTalk
 
 UPLOAD_TIMEOUT_S = 30.0
-_REJECTED = "UPLOAD_REJECTED"
-_UPLOAD_FAILURES = {_REJECTED, "UNEXPECTED"}  # other reasons are those of fetches
 _SECOND_ANSWER_S = 3.0  # ours: how long two answers to two uploads may lie apart
 
 
@@ -91,13 +89,13 @@ async def upload_descriptor(
 async def _next_upload_answer(talk: HsDirTalk) -> HsDescEvent:
     while True:
         answer = await talk.next_answer()
-        if answer.action is HsDescAction.UPLOADED or answer.reason in _UPLOAD_FAILURES:
+        if answer.may_answer_upload:
             return answer
 
 
 def _read_answer(answer: HsDescEvent) -> UploadResult:
     if answer.action is HsDescAction.UPLOADED:
         return UploadResult(UploadOutcome.UPLOADED)
-    if answer.reason == _REJECTED:
+    if answer.reason == UPLOAD_REJECTED:
         return UploadResult(UploadOutcome.REJECTED, "the HSDir refused the descriptor")
     return UploadResult(UploadOutcome.NO_ANSWER, f"the upload failed ({answer.reason})")

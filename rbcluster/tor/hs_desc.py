@@ -12,6 +12,10 @@ from enum import Enum
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.tor.framing import Event
 
+UPLOAD_REJECTED = "UPLOAD_REJECTED"
+"""The reason of an upload that the HSDir refused."""
+
+_UNEXPECTED = "UNEXPECTED"  # of either: the HSDir's answer was none that tor knows
 _FINGERPRINT = re.compile(r"\$?([0-9A-Fa-f]{40})(?:[~=].*)?")
 _ADDRESS_AND_HSDIR = 3  # positional arguments of HS_DESC up to the HSDir, the action included
 
@@ -34,6 +38,18 @@ class HsDescEvent:
     hsdir: Fingerprint | None  # None: tor names none
     reason: str = ""  # of a failure: UPLOAD_REJECTED, NOT_FOUND, UNEXPECTED, ...
     content: bytes = b""  # of CONTENT; blank when the fetch failed
+
+    @property
+    def may_answer_upload(self) -> bool:
+        """Whether this can be what became of an upload; other failures are those of fetches."""
+        return self.action is HsDescAction.UPLOADED or self.reason in {UPLOAD_REJECTED, _UNEXPECTED}
+
+    @property
+    def may_answer_fetch(self) -> bool:
+        """Whether this can be what became of a fetch."""
+        if self.action is HsDescAction.CONTENT:
+            return bool(self.content.strip())
+        return self.action is HsDescAction.FAILED and self.reason != UPLOAD_REJECTED
 
 
 def parse_hs_desc(event: Event) -> HsDescEvent | None:

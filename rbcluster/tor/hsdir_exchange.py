@@ -78,7 +78,7 @@ class HsDirExchange:
         pair = (event.service, event.hsdir)
         if talk := self._talks.get(pair):
             talk.answers.put_nowait(event)
-        else:
+        elif event.may_answer_upload:
             self._debts.pop(pair, None)
 
     def connection_lost(self) -> None:

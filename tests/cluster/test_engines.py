@@ -19,6 +19,7 @@ from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.view import Role
 from tests.cluster.local_cluster import (
     LIMIT_S,
+    PATIENT,
     LocalCluster,
     commit,
     compacting,
@@ -51,8 +52,8 @@ async def test_a_single_node_commits_and_has_its_state_back_after_a_restart(tmp_
 
 
 async def test_the_leader_may_refuse_a_command_and_its_proposer_learns_why(tmp_path: Path) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        leader, follower = await cluster.leader(), (await cluster.followers())[0]
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader, follower = await cluster.elect(A), cluster.engines[B]
         asked: list[tuple[NodeId, bytes]] = []
 
         def admit(sender: NodeId, command: bytes) -> str | None:
@@ -78,8 +79,8 @@ async def test_a_command_that_no_log_can_hold_is_refused(tmp_path: Path, command
 
 
 async def test_commands_of_the_greatest_length_are_committed_everywhere(tmp_path: Path) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        leader = await cluster.leader()
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
         commands = [bytes([i]) * (MAX_COMMAND_BYTES - i) for i in range(4)]
         await asyncio.gather(*(commit(leader, command) for command in commands))
         await cluster.agree(*commands)
@@ -107,8 +108,8 @@ async def test_a_command_that_raises_stops_nobody(tmp_path: Path) -> None:
 
 
 async def test_a_reconnecting_follower_does_not_unseat_the_leader(tmp_path: Path) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        leader, follower = await cluster.leader(), (await cluster.followers())[0]
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader, follower = await cluster.elect(A), cluster.engines[B]
         term = leader.view.term
         for number in range(5):
             for link in follower._mesh._links.values():
@@ -193,38 +194,36 @@ async def test_an_emptied_learner_gets_a_snapshot(tmp_path: Path) -> None:
 async def test_the_leadership_is_handed_over_while_commands_arrive(
     tmp_path: Path, is_named: bool
 ) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        old = await cluster.leader()
-        target = (await cluster.followers())[0]._settings.node
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        old = await cluster.elect(B)
         busy = [asyncio.create_task(old.propose(b"%d" % i, LIMIT_S)) for i in range(50)]
         await asyncio.sleep(0)
-        await old.transfer(target if is_named else None, LIMIT_S)
+        await old.transfer(A if is_named else None, LIMIT_S)
         new = await cluster.leader()
         assert new is not old
-        assert not is_named or new._settings.node == target
+        assert not is_named or new is cluster.engines[A]
         outcomes = [result.outcome for result in await asyncio.gather(*busy)]
         assert (await commit(old, b"last")).verdict == outcomes.count(Outcome.COMMITTED) + 1
 
 
 async def test_only_a_leader_can_hand_over_and_only_to_a_voter(tmp_path: Path) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        with pytest.raises(NotLeader, match="does not lead"):
-            await (await cluster.followers())[0].transfer(None, LIMIT_S)
-        leader = await cluster.leader()
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
+        with pytest.raises(NotLeader, match="b does not lead"):
+            await cluster.engines[B].transfer(None, LIMIT_S)
         for target in (NodeId("stranger"), leader._settings.node):
             with pytest.raises(RaftError, match="can't take the leadership"):
                 await leader.transfer(target, LIMIT_S)
 
 
 async def test_a_transfer_to_a_dead_node_gives_up_in_time_and_writes_go_on(tmp_path: Path) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        leader = await cluster.leader()
-        dead = (await cluster.followers())[0]._settings.node
-        await cluster.stop(dead)
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
+        await cluster.stop(B)
         await commit(leader, b"one")
-        with pytest.raises(RaftError, match=f"{dead} did not take the leadership within 0.3 s"):
-            await leader.transfer(dead, 0.3)
-        assert (await commit(await cluster.leader(), b"two")).verdict == 2
+        with pytest.raises(RaftError, match=r"b did not take the leadership within 0\.3 s"):
+            await leader.transfer(B, 0.3)
+        assert (await commit(leader, b"two")).verdict == 2
 
 
 async def test_agents_messages_reach_every_other_node(tmp_path: Path) -> None:

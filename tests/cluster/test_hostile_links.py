@@ -11,7 +11,7 @@ import pytest
 
 from rbcluster.core.ids import NodeId
 from rbcluster.raft.frames import Frame, FrameKind, Hello, encode_frame, read_frame
-from rbcluster.raft.limits import MAX_FRAME_BYTES
+from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_FRAME_BYTES, OUT_BUFFER_CAP_BYTES
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.tls import TlsFiles, load_contexts
 from tests.certificates import tls_files
@@ -219,6 +219,21 @@ async def test_a_second_connection_of_a_peer_replaces_the_first(scene: Scene) ->
         second.send(2, FrameKind.AGENT, b"from the second")
         await eventually(lambda: bool(scene.cluster.messages), "the second is heard")
         assert scene.victim.view.connected == {A}
+
+
+async def test_a_peer_that_does_not_read_is_cut_off_before_it_costs_much_memory(
+    scene: Scene,
+) -> None:
+    async with scene.forger(scene.member()) as forger:
+        await forger.greet()
+        await eventually(lambda: scene.victim.view.connected == {A}, "the link is up")
+        num_queued = 0
+        payload = bytes(MAX_AGENT_BYTES)
+        link = scene.victim._mesh._links[A]
+        while link.send(FrameKind.AGENT, payload):
+            num_queued += 1
+            assert num_queued * MAX_AGENT_BYTES < 2 * OUT_BUFFER_CAP_BYTES
+        await eventually(lambda: not scene.victim.view.connected, "the link is down")
 
 
 async def test_a_link_is_not_up_again_before_an_append_period_has_passed(scene: Scene) -> None:

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from rbcluster.core.apply import MAX_REVISION_STEP, apply, apply_bytes
+from rbcluster.core.apply import MAX_FLOOR, MAX_REVISION_STEP, apply, apply_bytes
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Applied, Command, Refused
 from rbcluster.core.ids import Term, UnixMs
@@ -272,11 +272,10 @@ def test_a_new_reservation_forgets_how_the_last_round_ended() -> None:
     ],
 )
 def test_a_revision_is_above_the_floor_by_at_most_a_step(revision: int, rule: str | None) -> None:
-    state = after([reserve(9)], IN_OFFICE)
-    for command in (reserve(revision), raise_floor(revision)):
-        _, verdict = apply(state, command)
-        assert (rule is None) == (verdict == Applied())
-        assert rule is None or rule in refusal(state, command)
+    state, command = after([reserve(9)], IN_OFFICE), reserve(revision)
+    _, verdict = apply(state, command)
+    assert (rule is None) == (verdict == Applied())
+    assert rule is None or rule in refusal(state, command)
 
 
 def test_services_and_periods_have_floors_of_their_own() -> None:
@@ -324,12 +323,18 @@ def test_the_budget_refuses_additions_before_withdrawals() -> None:
 # --- floors
 
 
-def test_a_floor_of_something_unknown_may_be_anything_up_to_a_step() -> None:
-    known = publication(after([raise_floor(MAX_REVISION_STEP)], IN_OFFICE))
-    assert known.floor == MAX_REVISION_STEP
+@pytest.mark.parametrize("floor", [1, MAX_REVISION_STEP + 1, MAX_FLOOR])
+def test_a_floor_rises_to_whatever_an_hsdir_holds(floor: int) -> None:
+    known = publication(after([raise_floor(floor)], IN_OFFICE))
+    assert known.floor == floor
     assert known.reservation is None
     assert known.budget.millitokens == 5_000
-    assert "more than 2^34" in refusal(IN_OFFICE, raise_floor(MAX_REVISION_STEP + 1))
+
+
+@pytest.mark.parametrize("floor", [0, 9, MAX_FLOOR + 1])
+def test_a_floor_neither_falls_nor_leaves_no_room(floor: int) -> None:
+    state = after([reserve(9)], IN_OFFICE)
+    assert refusal(state, raise_floor(floor)).startswith(f"floor {floor} is not above 9, or")
 
 
 def test_a_raised_floor_keeps_the_reservation_and_stands_above_it() -> None:
@@ -471,3 +476,10 @@ def test_even_a_mistake_of_ours_ends_as_a_refusal() -> None:
 def test_instants_do_not_order_commands() -> None:
     state = after([reserve(1, at=NOW), reserve(2, at=UnixMs(NOW - 5_000))], IN_OFFICE)
     assert publication(state).floor == 2
+
+
+def test_a_withdrawn_node_is_forgotten_and_must_report_afresh() -> None:
+    pooled = after([report(ADA, point(1)), report(BOB, point(2))], IN_OFFICE)
+    gone = after([set_presence(ADA, Presence.WITHDRAWN)], pooled)
+    back = after([set_presence(ADA, Presence.LIVE)], gone)
+    assert {node for _, node in gone.pool} == {node for _, node in back.pool} == {BOB}

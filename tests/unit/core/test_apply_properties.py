@@ -10,7 +10,7 @@ from rbcluster.core.codec import decode_state, encode_command, encode_state, sta
 from rbcluster.core.commands import Applied, Command, Refused, ReservePublication
 from rbcluster.core.ids import NodeId, Term
 from rbcluster.core.state import ClusterState, PublicationKey
-from tests.unit.core.builders import IN_OFFICE, commands, folded, logs
+from tests.unit.core.builders import IN_OFFICE, folded, logs
 
 
 @given(logs())
@@ -65,12 +65,6 @@ def test_two_nodes_never_reserve_in_one_term(log: list[Command]) -> None:
             assert reserved_by.setdefault(reservation.term, reservation.node) == reservation.node
             assert reservation.term >= last_term
             last_term = reservation.term
-
-
-@given(commands())
-def test_a_refusal_leaves_the_very_same_state(command: Command) -> None:
-    state, verdict = apply(IN_OFFICE, command)
-    assert state is IN_OFFICE or verdict == Applied()
 
 
 @given(st.binary(max_size=300))

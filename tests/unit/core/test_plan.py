@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbcluster.core.commands import SetPresence
 from rbcluster.core.plan import (
     WantedDescriptor,
     derive_slot_rings,
@@ -96,11 +95,11 @@ def test_all_points_of_all_live_nodes_are_wanted() -> None:
     assert held_by(wanted_in(POOLED)) == {("ada", 1), ("ada", 2), ("bob", 3), ("cyd", 4)}
 
 
-def test_a_withdrawn_nodes_points_do_not_count_until_it_is_back() -> None:
-    gone = after([set_presence(ADA, Presence.WITHDRAWN)], POOLED)
+def test_what_a_withdrawn_node_reports_does_not_count_until_it_is_back() -> None:
+    gone = after([set_presence(ADA, Presence.WITHDRAWN), report(ADA, point(1), point(2))], POOLED)
     assert held_by(wanted_in(gone)) == {("bob", 3), ("cyd", 4)}
-    back: SetPresence = set_presence(ADA, Presence.LIVE)
-    assert wanted_in(after([back], gone)) == wanted_in(POOLED)
+    back = after([set_presence(ADA, Presence.LIVE)], gone)
+    assert wanted_in(back) == wanted_in(POOLED)
 
 
 def test_a_service_nobody_holds_points_for_wants_an_empty_descriptor() -> None:

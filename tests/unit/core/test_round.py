@@ -26,12 +26,12 @@ WAYS = {
 }
 MOVES = {
     (UploadPhase.PENDING, SENT): UploadPhase.IN_FLIGHT,
-    (UploadPhase.PENDING, NOT_SENT): UploadPhase.PENDING,
+    (UploadPhase.IN_FLIGHT, NOT_SENT): UploadPhase.PENDING,
     (UploadPhase.IN_FLIGHT, UPLOADED): UploadPhase.ACCEPTED,
     (UploadPhase.IN_FLIGHT, REJECTED): UploadPhase.OVERTAKEN,
     (UploadPhase.IN_FLIGHT, NO_ANSWER): UploadPhase.UNKNOWN,
     (UploadPhase.UNKNOWN, SENT): UploadPhase.RESENT,
-    (UploadPhase.UNKNOWN, NOT_SENT): UploadPhase.UNKNOWN,
+    (UploadPhase.RESENT, NOT_SENT): UploadPhase.UNKNOWN,
     (UploadPhase.RESENT, UPLOADED): UploadPhase.ACCEPTED,
     (UploadPhase.RESENT, REJECTED): UploadPhase.ACCEPTED,
     (UploadPhase.RESENT, NO_ANSWER): UploadPhase.UNKNOWN,
@@ -83,7 +83,7 @@ def test_nothing_is_due_while_all_are_in_flight() -> None:
     assert not current.is_complete
 
 
-@pytest.mark.parametrize("failure", [(SENT, NO_ANSWER), (NOT_SENT,)])
+@pytest.mark.parametrize("failure", [(SENT, NO_ANSWER), (SENT, NOT_SENT)])
 def test_retries_back_off_from_two_seconds_doubling_to_a_minute(
     failure: tuple[UploadInput, ...],
 ) -> None:
@@ -102,12 +102,13 @@ def test_retries_back_off_from_two_seconds_doubling_to_a_minute(
 
 
 def test_a_retry_that_can_not_be_sent_backs_off_further() -> None:
-    assert led(SENT, NO_ANSWER, NOT_SENT).next_deadline() == 4.0
+    assert led(SENT, NO_ANSWER, SENT, NOT_SENT).next_deadline() == 4.0
 
 
 def test_the_next_deadline_is_the_earliest() -> None:
     current = UploadRound.over([ONE, TWO])
-    current = current.step(ONE, NOT_SENT, 10.0).step(TWO, NOT_SENT, 11.0)
+    for hsdir, now in ((ONE, 10.0), (TWO, 11.0)):
+        current = current.step(hsdir, SENT, now).step(hsdir, NOT_SENT, now)
     assert current.next_deadline() == 12.0
     assert current.next_sends(12.5) == (ONE,)
 
@@ -136,7 +137,7 @@ def test_a_round_is_complete_when_every_hsdir_has_answered_for_good() -> None:
 
 
 def test_a_failure_is_told_until_the_hsdir_accepts() -> None:
-    current = led().step(ONE, NOT_SENT, 0.0, "552 Unrecognized")
+    current = led(SENT).step(ONE, NOT_SENT, 0.0, "552 Unrecognized")
     assert current.failures == {ONE: "552 Unrecognized"}
     current = current.step(ONE, SENT, 2.0)
     assert current.failures == {ONE: "552 Unrecognized"}

@@ -60,7 +60,7 @@ async def watched(
 
 
 async def test_a_tor_that_is_well_gives_points_and_consensus(watched: Watched) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     assert watched.relays == (relay(1), relay(2), relay(3))
     found = watched.tor.intro_points(ADDRESS)
     assert found is not None
@@ -76,16 +76,16 @@ async def test_a_tor_that_is_well_gives_points_and_consensus(watched: Watched) -
 async def test_without_any_circuit_there_are_no_points_at_once(
     port: FakeControlPort, watched: Watched
 ) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     for n in (1, 2, 3):
         port.send("CIRC " + circuit_line(n, 9, n, status="CLOSED"))
-    await watched.until(lambda: watched.relays is None)
+    await watched.until(lambda: watched.relays == ())
 
 
 async def test_a_point_is_left_out_when_its_circuit_stays_away(
     port: FakeControlPort, watched: Watched
 ) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     loop = asyncio.get_running_loop()
     lost_at = loop.time()
     port.send("CIRC " + circuit_line(2, 9, 2, status="CLOSED"))
@@ -94,14 +94,14 @@ async def test_a_point_is_left_out_when_its_circuit_stays_away(
 
 
 async def test_a_new_circuit_brings_its_point(port: FakeControlPort, watched: Watched) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, make_document(1, 2, 3, 4))
     port.send("CIRC_MINOR " + circuit_line(4, 9, 4, status="PURPOSE_CHANGED"))
     await watched.until(lambda: watched.relays == (relay(1), relay(2), relay(3), relay(4)))
 
 
 async def test_a_rotation_is_read_at_once(port: FakeControlPort, watched: Watched) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, make_document(5))
     port.answers["GETINFO circuit-status"] = value("circuit-status", circuit_line(5, 9, 5))
     port.send("CIRC_MINOR " + circuit_line(5, 9, 5, status="PURPOSE_CHANGED"))
@@ -115,11 +115,11 @@ async def test_a_rotation_is_read_at_once(port: FakeControlPort, watched: Watche
 async def test_a_descriptor_that_does_not_hold_is_no_source_of_points(
     port: FakeControlPort, watched: Watched
 ) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     foreign = make_document(1, identity=IdentityKeypair.from_seed(bytes(32)))
     port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, foreign)
     port.send(f"HS_DESC CREATED {ADDRESS.label} UNKNOWN UNKNOWN key")
-    await watched.until(lambda: watched.relays is None)
+    await watched.until(lambda: watched.relays == ())
     (warning,) = watched.tor.status.warnings
     assert "tor's descriptor does not hold" in warning
     assert watched.tor.status.is_usable
@@ -128,18 +128,18 @@ async def test_a_descriptor_that_does_not_hold_is_no_source_of_points(
 async def test_wrong_options_withdraw_the_node_until_they_are_right(
     port: FakeControlPort, watched: Watched, service: ServiceSettings
 ) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     port.answers["GETCONF"] = options(service, publish=1)
     port.send(b"650-CONF_CHANGED\r\n650-PublishHidServDescriptors=1\r\n650 OK\r\n")
     fault = await watched.fault("PublishHidServDescriptors is 1")
     assert fault.endswith("set it to 0 in torrc and restart tor")
-    assert watched.relays is None
+    assert watched.relays == ()
     assert watched.tor.status.connected
     result = await watched.tor.upload(ADDRESS, make_document(1), HSDIR)
     assert (result.outcome, result.detail) == (UploadOutcome.NOT_SENT, fault)
     port.answers["GETCONF"] = options(service)
     port.send(b"650-CONF_CHANGED\r\n650 OK\r\n")
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
 
 
 async def test_a_tor_without_consensus_says_so_and_gives_no_points(
@@ -156,7 +156,7 @@ async def test_a_tor_without_consensus_says_so_and_gives_no_points(
 async def test_a_tor_that_hangs_is_noticed_and_comes_back(
     port: FakeControlPort, watched: Watched
 ) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     port.hangs = True
     loop = asyncio.get_running_loop()
     hung_at = loop.time()
@@ -165,13 +165,13 @@ async def test_a_tor_that_hangs_is_noticed_and_comes_back(
     assert not watched.tor.status.connected
     assert watched.relays is None
     port.hangs = False
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
 
 
 async def test_a_tor_that_is_slow_but_talks_does_not_hang(
     port: FakeControlPort, watched: Watched
 ) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     port.hangs = True
     for times in (2, 3):
         await port.asked("GETINFO status/bootstrap-phase", times=times)
@@ -257,7 +257,7 @@ async def test_a_port_that_closes_at_once_is_one_sentence(
 
 
 async def test_nothing_is_announced_twice(port: FakeControlPort, watched: Watched) -> None:
-    await watched.until(lambda: watched.relays is not None)
+    await watched.until(lambda: bool(watched.relays))
     await watched.until(lambda: watched.tor.status.bootstrapped == 100)
     before = watched.num_changes
     reads = sum(line.startswith(f"GETINFO {_DESCRIPTOR_KEY}") for line in port.requests)

@@ -26,6 +26,7 @@ class Watched:
 
     @property
     def relays(self) -> tuple[Fingerprint, ...] | None:
+        """The relays of the points on offer; empty: surely none, None: not known."""
         found = self.tor.intro_points(self._address)
         return None if found is None else tuple(point.relay for point in found.points)
 

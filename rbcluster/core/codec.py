@@ -1,6 +1,6 @@
 """The wire form of commands and of the whole state: a table of fields for each type.
 
-A command is ``0x00 | msgpack([SCHEMA_VERSION, kind, fields])``, a snapshot
+A command is ``msgpack([SCHEMA_VERSION, kind, fields])``, a snapshot
 ``msgpack([SCHEMA_VERSION, fields])``. Order and bounds below are the format: changing any of them
 changes SCHEMA_VERSION. The bytes are canonical, so `state_digest` is equal on all nodes that hold
 the same state.
@@ -76,7 +76,6 @@ from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
 
 MAX_COMMAND_BYTES = 2**18  # a seed of 700 members, or a report with the largest of everything
 
-_PLAIN_COMMAND = b"\x00"  # PySyncObj's mark for a command that is neither membership nor version
 
 _MAX_MEMBERS = 1_000
 _MAX_SERVICES = 100
@@ -276,7 +275,7 @@ def encode_command(command: Command) -> bytes:
     kind = _KINDS[type(command)]
     try:
         fields = _COMMANDS[kind][1].pack(command)
-        data = _PLAIN_COMMAND + to_bytes([SCHEMA_VERSION, kind, fields])
+        data = to_bytes([SCHEMA_VERSION, kind, fields])
     except ValueError as error:
         raise CommandError(f"{type(command).__name__} can't be written: {error}") from error
     _check_length(data)
@@ -289,10 +288,8 @@ def decode_command(data: bytes) -> Command:
     :raises CommandError: if `data` is no command of this version; never anything else.
     """
     _check_length(data)
-    if data[:1] != _PLAIN_COMMAND:
-        raise CommandError(f"a command starts with a zero byte, not {data[:1]!r}")
     try:
-        wire_kind, fields = _open(from_bytes(data[1:]), num_parts=2)
+        wire_kind, fields = _open(from_bytes(data), num_parts=2)
         kind = _KIND.unpack(wire_kind)
         if kind not in _COMMANDS:
             raise ValueError(f"there is no kind {kind}")

@@ -1,8 +1,8 @@
 """Commands: the only messages that change `ClusterState`, and their msgpack form.
 
 The proposer stamps instants and random values into a command; `core/apply.py` never asks for any.
-On the wire a command is ``0x00 | msgpack([schema version, kind, fields])``: the first byte is
-PySyncObj's own mark for a plain command, and an unknown version or kind is refused, not guessed.
+On the wire a command is ``msgpack([schema version, kind, fields])``; an unknown version or kind is
+refused, not guessed.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ class LabCluster:
 
     :param names: of the nodes, a to z, digits and hyphens.
     :param publish: keys of cluster.toml's ``[publish]`` that differ from their defaults.
+    :param key: a master key to import; None makes a new one.
+    :param tor: lines of cluster.toml's ``[tor]``; None has every node manage a tor in the network.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class LabCluster:
         *,
         name: str = "lab",
         publish: Mapping[str, float] = MappingProxyType({}),
+        key: Path | None = None,
+        tor: Sequence[str] | None = None,
     ) -> None:
         self.directory = network.directory / f"cluster-{name}"
         self.pages = {node: WebPage(node) for node in names}
@@ -76,6 +80,8 @@ class LabCluster:
         self._name = name
         self._network = network
         self._publish = publish
+        self._key = key
+        self._tor = tor
         self._ports = PortReservation()
 
     @property
@@ -130,6 +136,7 @@ class LabCluster:
         process = await asyncio.create_subprocess_exec(
             *(str(COMMAND), "init", str(self.directory), "--name", self._name, *node_options),
             *("--service", SERVICE, "--port", f"80 {LOOPBACK}:80"),
+            *(("--key", str(self._key)) if self._key else ()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -199,7 +206,8 @@ class LabCluster:
     def _encode_config(self, addresses: Mapping[str, str]) -> str:
         """Write a cluster.toml in which each node has a directory and a web page of its own."""
         torrc = [*self._network.client_torrc_lines, f"__OwningControllerProcess {os.getpid()}"]
-        lines = ["[cluster]", f"name = {_toml(self._name)}", "[tor]", f"extra = {_toml(torrc)}"]
+        tor = [f"extra = {_toml(torrc)}"] if self._tor is None else self._tor
+        lines = ["[cluster]", f"name = {_toml(self._name)}", "[tor]", *tor]
         lines += ["[publish]", *(f"{key} = {value}" for key, value in self._publish.items())]
         lines += [
             "[[service]]",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -21,9 +23,16 @@ class PlainService:
     """A tor with one onion service, a new key, and nothing of ours in it.
 
     :param target: host and port that visitors of its port 80 are led to.
+    :param options: further lines of torrc that belong to the service.
     """
 
-    def __init__(self, network: PrivateNetwork, name: str, target: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        network: PrivateNetwork,
+        name: str,
+        target: tuple[str, int],
+        options: Sequence[str] = (),
+    ) -> None:
         self._directory = network.directory / name
         host, port = target
         lines = [
@@ -31,8 +40,14 @@ class PlainService:
             "SocksPort 0",
             f"HiddenServiceDir {self._directory}/service",
             f"HiddenServicePort 80 {host}:{port}",
+            *options,
         ]
         self.tor = TorProcess(self._directory, lines)
+
+    @property
+    def key_file(self) -> Path:
+        """Where tor keeps its master key."""
+        return self._directory / "service" / "hs_ed25519_secret_key"
 
     @property
     def address(self) -> OnionAddress:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.visitor import Visitor
 
 _HERE = Path(__file__).parent
+_SERVE_LIMIT_S = 180
 _TEST_TIMEOUT_S = 300  # the first test waits for the network too
 
 
@@ -42,4 +44,12 @@ async def network() -> AsyncIterator[PrivateNetwork]:
 async def visitor(network: PrivateNetwork) -> AsyncIterator[Visitor]:
     """Return a client of the network that has bootstrapped."""
     async with Visitor(network) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster(network: PrivateNetwork) -> AsyncIterator[LabCluster]:
+    """Return a cluster of three nodes that serves, for tests that leave it as they found it."""
+    async with LabCluster(network, name="shared") as running:
+        await running.wait_until(is_served, "a merged descriptor", _SERVE_LIMIT_S)
         yield running

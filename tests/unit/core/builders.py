@@ -214,7 +214,17 @@ _OTHERS: tuple[Command, ...] = (  # what goes on beside, much of it against some
     raise_floor(2**34, service=BLOG),
     raise_floor(2**63),
 )
-_ACTS = (*["reserve"] * 5, "record", "record", "raise", "succeed", "presence", "report", "repeat")
+_ACTS = (
+    *["reserve"] * 5,
+    "usurp",
+    "record",
+    "record",
+    "raise",
+    "succeed",
+    "presence",
+    "report",
+    "repeat",
+)
 _Act = tuple[str, int, int, Command]  # what to do, two dice to choose by, and something else
 
 
@@ -237,6 +247,9 @@ def _follow(log: Sequence[Command], state: ClusterState, act: _Act) -> Command:
             at=NOW + 10_000 * two,
             is_withdrawal=two > 2,
         ),
+        "usurp": reserve(
+            above, node=NODES[two % 3], term=max(0, term - one % 3), number=number
+        ),  # by anyone, in this term or one that has ended
         "record": record_round(
             last.revision if last else above,
             accepted=HSDIRS[:two],

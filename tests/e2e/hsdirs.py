@@ -1,0 +1,72 @@
+"""What HSDirs really hold: fetched by a visitor's tor, which no node controls.
+
+Of a service's two descriptors only that of the time period in force can be fetched; of the other
+one, an HSDir's acceptance is all there is to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.blinding import derive_blinded_key
+from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
+from rbcluster.hs.descriptor import Descriptor, open_descriptor
+from rbcluster.hs.hashring import SlotTime, responsible_hsdirs, slot_times
+from rbcluster.hs.time_period import TimePeriod
+from rbcluster.lab.tor_process import TorProcess
+from rbcluster.tor.connection import open_connection
+from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
+from rbcluster.tor.framing import Event
+from rbcluster.tor.hs_desc import parse_hs_desc
+from rbcluster.tor.hsdir_exchange import HsDirExchange
+from rbcluster.tor.network_view import read_network_view
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What every HSDir that clients ask for a service now holds of it."""
+
+    address: OnionAddress
+    period: TimePeriod  # the one in force
+    documents: Mapping[Fingerprint, bytes]
+
+    @property
+    def descriptors(self) -> Mapping[Fingerprint, Descriptor]:
+        """All of them, opened and verified."""
+        return {
+            hsdir: open_descriptor(document, self.address, self.period)
+            for hsdir, document in self.documents.items()
+        }
+
+
+def slot_in_force(view: ConsensusView) -> SlotTime:
+    """Find the slot whose descriptor clients fetch under a consensus."""
+    period = TimePeriod.containing(view.valid_after, view.times)
+    return next(slot for slot in slot_times(view).values() if slot.period == period)
+
+
+async def fetch_held(client: TorProcess, address: OnionAddress) -> Held:
+    """Fetch from every responsible HSDir.
+
+    :raises AssertionError: if one of them has none, or does not answer.
+    """
+    view = await read_network_view(client.getinfo, testing_network=True)
+    slot = slot_in_force(view)
+    hsdirs = responsible_hsdirs(view, slot, derive_blinded_key(address.identity, slot.period))
+    exchange, documents = HsDirExchange(), {}
+
+    def hear(event: Event) -> None:
+        if answer := parse_hs_desc(event):
+            exchange.deliver(answer)
+
+    async with open_connection(client.control_socket, hear) as connection:
+        await connection.request("AUTHENTICATE")
+        await connection.request("SETEVENTS HS_DESC HS_DESC_CONTENT")
+        for hsdir in hsdirs:
+            fetched = await fetch_descriptor(connection, exchange, address, hsdir)
+            assert fetched.outcome is FetchOutcome.FOUND, f"{hsdir}: {fetched.detail}"
+            documents[hsdir] = fetched.document
+    return Held(address=address, period=slot.period, documents=MappingProxyType(documents))

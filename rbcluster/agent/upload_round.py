@@ -27,7 +27,7 @@ from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.office import holds_office
 from rbcluster.agent.ports import Cluster, Tor
 from rbcluster.agent.revision_floor import FloorFinder
-from rbcluster.core.codec import encode_command
+from rbcluster.core.codec import MAX_REASON_CHARS, encode_command
 from rbcluster.core.commands import Applied, Command, RecordRound, ReservePublication
 from rbcluster.core.decide import Publish
 from rbcluster.core.ids import NodeId, RevisionCounter, UnixMs
@@ -224,7 +224,7 @@ class UploadRoundRunner:
                 period=self._wanted.slot_time.period,
                 revision=reservation.revision,
                 accepted=round_.accepted,
-                refused=round_.failures,
+                refused={hsdir: _in_short(why) for hsdir, why in round_.failures.items()},
                 finished_at=now,
                 refresh_at=UnixMs(
                     now + _uniform(policy.refresh_min_ms, policy.refresh_max_ms, context.rng)
@@ -268,6 +268,11 @@ async def _answered(
         return set()
     done, _ = await asyncio.wait(tasks, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
     return done
+
+
+def _in_short(why: str) -> str:
+    """Bring tor's words into what a command may carry: short and printable."""
+    return "".join(filter(str.isprintable, why))[:MAX_REASON_CHARS]
 
 
 def _uniform(low: int, high: int, rng: RandomSource) -> int:

@@ -74,6 +74,7 @@ from rbcluster.hs.params import (
 )
 from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
 
+MAX_REASON_CHARS = 120  # of what an HSDir answered: it stays in the state
 MAX_COMMAND_BYTES = 2**18  # a seed of 700 members, or a report with the largest of everything
 
 
@@ -91,7 +92,7 @@ _INSTANT = integer(0, 2**47 - 1)  # the year 6429: still a date everywhere
 _NAME = text(1, 63)
 _KIND = integer(1, 2**16 - 1)
 _VERSION = integer(SCHEMA_VERSION, SCHEMA_VERSION)
-_REASON = text(0, 120)  # what an HSDir answered, kept short: it stays in the state
+_REASON = text(0, MAX_REASON_CHARS)
 
 
 def _word(value: str) -> str:

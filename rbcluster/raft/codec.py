@@ -18,6 +18,7 @@ from typing import Any
 
 import msgpack
 from pysyncobj.node import Node
+
 from rbcluster.core.ids import NodeId
 
 _PEER_NODE = 1

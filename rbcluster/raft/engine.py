@@ -30,6 +30,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from pysyncobj.config import FAIL_REASON
+
 from rbcluster.core.ids import LogIndex, NodeId, Term
 from rbcluster.errors import NotLeader, RaftError
 from rbcluster.raft.codec import PeerNode

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TypeGuard, overload
 
 from pysyncobj import journal as pysyncobj_journal
+
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import StorageError
 from rbcluster.raft.records import (

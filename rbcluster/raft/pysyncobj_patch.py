@@ -35,6 +35,7 @@ from pysyncobj.monotonic import monotonic
 from pysyncobj.syncobj import SyncObj
 from pysyncobj.transport import Transport
 from pysyncobj.version import VERSION
+
 from rbcluster.errors import RaftError
 from rbcluster.raft import codec
 from rbcluster.raft.codec import PeerNode

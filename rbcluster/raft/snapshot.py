@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from pysyncobj.config import SERIALIZER_STATE
+
 from rbcluster.errors import StorageError
 from rbcluster.raft.codec import CodecError, PeerNode
 from rbcluster.raft.journal import Entry, is_entry

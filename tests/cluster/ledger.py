@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgpack
+
 from rbcluster.raft.machine import StateMachine
 
 Ledger = tuple[bytes, ...]

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from pysyncobj.monotonic import monotonic
+
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import NotLeader, RaftError
 from rbcluster.raft.engine import admit_all

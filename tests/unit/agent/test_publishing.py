@@ -219,6 +219,17 @@ def test_hsdir_that_never_answers_is_sent_the_same_revision_until_it_refuses() -
         assert len(revisions) == 1
 
 
+def test_long_and_odd_words_of_an_hsdir_are_recorded_in_short() -> None:
+    async def scenario(world: World) -> None:
+        world.hsdirs.down = {hsdir.fingerprint for hsdir in world.consensus.hsdirs[::4]}
+        world.hsdirs.complaint = "\x1b[31m" + "silence " * 40
+        await eventually(
+            lambda: any(p.refused for p in world.state.publications.values()), limit_s=60
+        )
+
+    in_world(scenario)
+
+
 def test_dead_hsdir_is_recorded_and_tried_again() -> None:
     async def scenario(world: World) -> None:
         world.hsdirs.down = {hsdir.fingerprint for hsdir in world.consensus.hsdirs[::4]}

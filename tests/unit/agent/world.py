@@ -110,6 +110,7 @@ class HsDirs:
         default_factory=set
     )  # take a descriptor without a word; refuse aloud
     down: set[Fingerprint] = field(default_factory=set)  # neither
+    complaint: str = "silence"  # what tor says of an HSDir that is down
 
     async def post(
         self, node: NodeId, hsdir: Fingerprint, document: bytes, timeout_s: float
@@ -117,7 +118,7 @@ class HsDirs:
         await asyncio.sleep(0.1)
         if hsdir in self.down:
             await asyncio.sleep(timeout_s)
-            return UploadResult(UploadOutcome.NO_ANSWER, "silence")
+            return UploadResult(UploadOutcome.NO_ANSWER, self.complaint)
         blinded, revision = read_blinded_key(document), read_revision(document)
         key = hsdir, blinded
         accepted = key not in self.held or revision > self.held[key][0]

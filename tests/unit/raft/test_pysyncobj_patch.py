@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from pysyncobj.monotonic import monotonic
+
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import RaftError
 from rbcluster.raft import pysyncobj_patch

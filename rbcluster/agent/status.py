@@ -161,7 +161,8 @@ def _node_state(inputs: StatusInputs, member: Member, contact_s: float | None) -
     silent_ms = None if contact_s is None else 1000 * contact_s
     if member.presence is Presence.WITHDRAWN:
         return "withdrawn"
-    if silent_ms is None or silent_ms >= inputs.state.policy.withdraw_after_ms:
+    is_linked = member.node == inputs.node or member.node in inputs.view.connected
+    if not is_linked or silent_ms is None or silent_ms >= inputs.state.policy.withdraw_after_ms:
         return "unreachable"
     if member.node == inputs.view.leader:
         return "leader"

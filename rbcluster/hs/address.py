@@ -32,7 +32,8 @@ class OnionAddress:
     def parse(cls, text: str) -> OnionAddress:
         """Read an address, with or without ``.onion``, in any case.
 
-        :raises ParseError: if its length, alphabet, version or checksum is wrong.
+        :raises ParseError: if its length, alphabet, version or checksum is wrong, or its key is no
+            point of the curve.
         """
         label = text.strip().lower().removesuffix(_SUFFIX)
         if len(label) != ADDRESS_CHARS:
@@ -50,7 +51,10 @@ class OnionAddress:
             raise ParseError(f"{text!r} is an onion address of version {version}, not {HS_VERSION}")
         if not hmac.compare_digest(checksum, _checksum(key)):
             raise ParseError(f"{text!r} has a wrong checksum: it was mistyped or cut")
-        return cls(IdentityKey(key))
+        identity = IdentityKey(key)
+        if not identity.is_on_curve():
+            raise ParseError(f"{text!r} names no possible key: it was made up or damaged")
+        return cls(identity)
 
     @property
     def label(self) -> str:

@@ -79,6 +79,10 @@ class IdentityKey(_Ed25519Key):
 
     __slots__ = ()
 
+    def is_on_curve(self) -> bool:
+        """Tell whether this is a point of the prime-order group, as every real key is."""
+        return bool(bindings.crypto_core_ed25519_is_valid_point(self.raw))
+
     def blind(self, factor: bytes) -> BlindedKey:
         """Multiply this point by a blinding factor (32 bytes, `derive_blinding_factor`).
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rbcluster.errors import ParseError
 from rbcluster.hs.address import OnionAddress
-from rbcluster.hs.keys import IdentityKey
+from rbcluster.hs.keys import IdentityKey, IdentityKeypair
 
 LABEL = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid"
 IDENTITY = IdentityKey(
@@ -32,9 +32,9 @@ def test_an_address_is_read_however_it_is_written(text: str) -> None:
     assert OnionAddress.parse(text) == OnionAddress(IDENTITY)
 
 
-@given(raw=st.binary(min_size=32, max_size=32))
-def test_an_address_survives_its_text(raw: bytes) -> None:
-    address = OnionAddress(IdentityKey(raw))
+@given(seed=st.binary(min_size=32, max_size=32))
+def test_an_address_survives_its_text(seed: bytes) -> None:
+    address = OnionAddress(IdentityKeypair.from_seed(seed).public)
     assert OnionAddress.parse(str(address)) == address
     assert OnionAddress.parse(address.label) == address
 
@@ -91,3 +91,9 @@ def test_the_form_for_logs_names_a_service_but_does_not_lead_there() -> None:
     assert shortened.startswith(LABEL[:6])
     assert shortened.endswith(".onion")
     assert len(shortened) < 20
+
+
+def test_address_of_an_impossible_key_is_refused() -> None:
+    label = OnionAddress(IdentityKey(bytes([2]) + bytes(31))).label
+    with pytest.raises(ParseError, match="names no possible key"):
+        OnionAddress.parse(label)

@@ -53,6 +53,7 @@ NODE_VARIABLE = "RBCLUSTER_NODE"
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _POLICY = Policy()  # the defaults, stated once
+_MEND_TOML = "mend it after cluster.toml.example"
 _SYSTEM_CONTROL = Path("/run/tor/control")  # where Debian's tor listens
 
 
@@ -165,7 +166,9 @@ class TorConfig(_Table):
                 raise ConfigError(f"{path}: everyone can read or write it: chmod o= {path}")
             password = path.read_text(encoding="utf-8").removesuffix("\n")
         except OSError as error:
-            raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+            raise ConfigError(
+                f"{path}: can't be read: {error.strerror}: check tor.password_file, owner and mode"
+            ) from error
         except UnicodeDecodeError:
             password = ""  # refused below; the error would quote bytes of it
         if not password or not password.isprintable():
@@ -318,11 +321,15 @@ def load_config(path: Path) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file: make one with `rbcluster init`") from error
     except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+        raise ConfigError(
+            f"{path}: can't be read: {error.strerror}: check its owner and mode"
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text at byte {error.start}") from error
+        raise ConfigError(
+            f"{path}: is not UTF-8 text at byte {error.start}: {_MEND_TOML}"
+        ) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+        raise ConfigError(f"{path}: is not TOML: {error}: {_MEND_TOML}") from error
     return parse_config(raw, base=path.absolute().parent, source=str(path))
 
 

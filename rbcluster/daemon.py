@@ -132,7 +132,8 @@ async def _told_to_stop(engine: RaftEngine[ClusterState, Verdict]) -> None:
         loop.add_signal_handler(number, over.set)
     unsubscribe = engine.subscribe(lambda: over.set() if engine.failure else None)
     try:
-        await over.wait()
+        if not engine.failure:  # it may have failed before anyone listened
+            await over.wait()
     finally:
         unsubscribe()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,7 @@
 """Where things are reached: TCP endpoints, Unix sockets, and the ports of an onion service.
 
 Used by `config.py` and by whoever connects, listens or writes a torrc. No I/O, no name look-ups.
+`explain` says why an endpoint could not be used.
 
 Spec: the value of HiddenServicePort is tor(1)'s ``VIRTPORT [TARGET]``.
 """
@@ -8,6 +9,7 @@ Spec: the value of HiddenServicePort is tor(1)'s ``VIRTPORT [TARGET]``.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +83,20 @@ class OnionPort:
     def __str__(self) -> str:
         is_socket = isinstance(self.target, Path)
         return f"{self.port} " + (f'unix:"{self.target}"' if is_socket else str(self.target))
+
+
+def explain(error: OSError) -> str:
+    """Say why an endpoint can't be used, in the system's words alone: asyncio adds the address.
+
+    >>> explain(ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"))
+    'Connection refused'
+    >>> explain(TimeoutError())
+    'no answer'
+    """
+    if error.errno is not None and error.errno > 0:  # a failed name look-up has negative ones
+        return os.strerror(error.errno)
+    silent = "no answer" if isinstance(error, TimeoutError) else "the connection was cut"
+    return error.strerror or str(error) or silent
 
 
 def parse_port(text: str) -> int:

@@ -42,6 +42,9 @@ BACKDATE = timedelta(days=1)  # a node whose clock is behind still accepts a fre
 _PUBLIC_MODE = 0o644
 _SECRET_MODE = 0o600
 
+_COPY = "copy it again from where `rbcluster init` was run"
+_RENEW = "make new ones for all nodes with `rbcluster init --key` and copy each its tls folder"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
@@ -235,7 +238,7 @@ def _check_validity(path: Path, certificate: x509.Certificate, now: datetime) ->
     if now < start:
         raise ConfigError(f"{path}: is valid only from {start:%Y-%m-%d %H:%M} UTC: set the clock")
     if now > end:
-        raise ConfigError(f"{path}: expired {end:%Y-%m-%d %H:%M} UTC: issue a new one")
+        raise ConfigError(f"{path}: expired {end:%Y-%m-%d %H:%M} UTC: {_RENEW}")
 
 
 def _check_pair(
@@ -252,7 +255,7 @@ def _read_certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(_read(path))
     except ValueError as error:
-        raise ConfigError(f"{path}: holds no PEM certificate: copy it again") from error
+        raise ConfigError(f"{path}: holds no PEM certificate: {_COPY}") from error
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -264,7 +267,7 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # No cause kept: the parser's error may quote what it read.
-        raise ConfigError(f"{path}: holds no PEM private key: copy it again") from None
+        raise ConfigError(f"{path}: holds no PEM private key: {_COPY}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{path}: is no ECDSA key: use one made by `rbcluster init`")
     return key
@@ -274,7 +277,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+        raise ConfigError(f"{path}: can't be read: {error.strerror}: {_COPY}") from error
 
 
 def _write_certificate(path: Path, certificate: x509.Certificate) -> None:

@@ -1,5 +1,6 @@
 """What the leader lets into the log: a node speaks for itself, and proves its points.
 
+A leader that was deposed has its late commands refused here, before they take a place in the log.
 A report of introduction points is accepted only with the signed descriptor they were read from:
 its blinded key must belong to the service's address, so no node can put in points of its own
 making without the master key. (With identity "shared" every serving node holds that key:
@@ -9,16 +10,7 @@ docs/architecture.md, "What a node could do".)
 from __future__ import annotations
 
 from rbcluster.core.codec import decode_command
-from rbcluster.core.commands import (
-    Command,
-    RaiseFloor,
-    RecordRound,
-    ReportIntroPoints,
-    ReservePublication,
-    SeedCluster,
-    SetPresence,
-    TakeOffice,
-)
+from rbcluster.core.commands import ReportIntroPoints
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import CommandError, DescriptorError
 from rbcluster.hs.consensus_view import ConsensusView
@@ -40,27 +32,13 @@ def refusal(
         command = decode_command(data)
     except CommandError as error:
         return str(error)
-    author = _author(command, myself)
-    if author != sender:
-        return f"{sender} may not speak for {author}"
-    if isinstance(command, ReportIntroPoints) and command.points:
+    if not isinstance(command, ReportIntroPoints):  # all else is the leader's, and its own to say
+        return None if sender == myself else f"{sender} does not lead: only the leader may say that"
+    if command.node != sender:
+        return f"{sender} may not speak for {command.node}"
+    if command.points:
         return _report_refusal(command, consensus)
     return None
-
-
-def _author(command: Command, leader: NodeId) -> NodeId:
-    """Name the only node that may propose a command."""
-    match command:
-        case TakeOffice(node=node) | ReportIntroPoints(node=node):
-            return node
-        case SetPresence(office_node=node) | RaiseFloor(office_node=node):
-            return node
-        case RecordRound(office_node=node):
-            return node
-        case ReservePublication(reservation=reservation):
-            return reservation.node
-        case SeedCluster():
-            return leader
 
 
 def _report_refusal(command: ReportIntroPoints, consensus: ConsensusView | None) -> str | None:

@@ -27,7 +27,7 @@ from rbcluster.agent.peers import PeerTable
 from rbcluster.agent.planner import Planner
 from rbcluster.agent.ports import Cluster, Tor
 from rbcluster.agent.publisher import Publisher
-from rbcluster.agent.readiness import Senses, publishing_faults
+from rbcluster.agent.readiness import Senses, clock_faults, publishing_faults
 from rbcluster.agent.reporter import Reporter
 from rbcluster.agent.revision_floor import FloorFinder
 from rbcluster.agent.status import StatusInputs, status_document
@@ -81,6 +81,7 @@ class Node:
                 floors=self.floors,
                 clock=clock,
                 rng=rng,
+                is_clock_trusted=self.is_clock_trusted,
             ),
             self.planner,
             publishing,
@@ -102,16 +103,21 @@ class Node:
 
     def publishing_faults(self) -> tuple[str, ...]:
         """List why this node could not publish now."""
+        return publishing_faults(self._senses())
+
+    def is_clock_trusted(self) -> bool:
+        """Tell whether revisions may go by this node's clock now."""
+        return not any(clock_faults(self._senses()))
+
+    def _senses(self) -> Senses:
         state, failure = self.cluster.state, self.cluster.failure
-        return publishing_faults(
-            Senses(
-                tor=self.tor.status,
-                consensus=self.tor.consensus,
-                services_without_key=tuple(s for s in state.services if not self.keyring.has(s)),
-                clock_offset_ms=self.clock_offset_ms(),
-                wall_ms=self.clock.wall_ms(),
-                storage_fault=str(failure) if failure else None,
-            )
+        return Senses(
+            tor=self.tor.status,
+            consensus=self.tor.consensus,
+            services_without_key=tuple(s for s in state.services if not self.keyring.has(s)),
+            clock_offset_ms=self.clock_offset_ms(),
+            wall_ms=self.clock.wall_ms(),
+            storage_fault=str(failure) if failure else None,
         )
 
     def clock_offset_ms(self) -> int:
@@ -146,6 +152,7 @@ class Node:
                 exhausted=self.floors.exhausted,
                 now=self.clock.monotonic(),
                 wall_ms=self.clock.wall_ms(),
+                seed=self.office.seed,
             )
         )
 

@@ -6,6 +6,7 @@ stale belief of leading changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ LOOK_EVERY_S = 0.5  # silence is noticed at this grain
 HAND_OVER_AFTER_S = 2.0  # how long a leader may be unable to publish
 PROPOSE_TIMEOUT_S = 5.0
 TRANSFER_TIMEOUT_S = 3.0
+FROZEN_S = 2.0  # a look this much late: the process or its machine stood still
 FRESH_HEARTBEAT_S = 3 * HEARTBEAT_EVERY_S  # a successor must have been heard within this
 
 
@@ -66,7 +68,14 @@ class OfficeKeeper:
                 await self._lead()
             else:
                 self.unable_since = None
-            await self.wakeup.wait(LOOK_EVERY_S)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for the next look. Who was frozen meanwhile has not seen the others fall silent."""
+        due = self.clock.monotonic() + LOOK_EVERY_S
+        await self.wakeup.wait(LOOK_EVERY_S)
+        if self.clock.monotonic() > due + FROZEN_S:
+            self.peers.excuse_silence(self.clock.monotonic())
 
     async def _lead(self) -> None:
         if not self.cluster.state.is_seeded:
@@ -117,6 +126,7 @@ class OfficeKeeper:
             return  # nobody can: stay, and let status say why
         _LOG.warning("handing over to node=%s: %s", successor, "; ".join(faults))
         await self.hand_over(successor)
+        self.unable_since = None  # no proposal gets through meanwhile: if it failed, pause
 
     def _successor(self, now: float) -> NodeId | None:
         """Choose a connected voter that says it could publish, and said so just now."""
@@ -150,3 +160,4 @@ class OfficeKeeper:
         if result.outcome is Outcome.COMMITTED and isinstance(result.verdict, Applied):
             return
         _LOG.info("%s was not taken: %s", type(command).__name__, result.detail or result.verdict)
+        await asyncio.sleep(LOOK_EVERY_S)  # a refusal is committed, too, and that rang the bell

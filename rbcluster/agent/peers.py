@@ -26,12 +26,12 @@ class PeerRecord:
 class PeerTable:
     """The last heartbeat of every node.
 
-    :param started_at: monotonic seconds; a node never heard counts as heard then, so that a
-        node that has only just started calls nobody silent.
+    :param started_at: monotonic seconds; every node counts as heard then, so that one that has
+        only just started calls nobody silent.
     """
 
     def __init__(self, started_at: float) -> None:
-        self._started_at = started_at
+        self._awake_since = started_at
         self._records: dict[NodeId, PeerRecord] = {}
 
     def hear(self, node: NodeId, heartbeat: Heartbeat, *, now: float, wall_ms: UnixMs) -> None:
@@ -49,10 +49,15 @@ class PeerTable:
         """The last word of every node that was heard."""
         return MappingProxyType(self._records)
 
+    def excuse_silence(self, now: float) -> None:
+        """Count every node as heard now: it was this one that did not listen."""
+        self._awake_since = now
+
     def silent_s(self, node: NodeId, now: float) -> float:
-        """Tell for how many seconds a node has been silent."""
+        """Tell for how many seconds a node has been silent while this one listened."""
         record = self._records.get(node)
-        return now - (record.heard_at if record else self._started_at)
+        heard_at = record.heard_at if record else self._awake_since
+        return now - max(heard_at, self._awake_since)
 
     def own_clock_offset_ms(self, voters: Iterable[NodeId], *, myself: NodeId) -> int:
         """Tell how far our wall clock is ahead of the median of the voters' (milliseconds).

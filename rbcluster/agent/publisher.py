@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from rbcluster.agent.office import holds_office
 from rbcluster.agent.planner import Planner
 from rbcluster.agent.upload_round import RoundContext, UploadRoundRunner
 from rbcluster.agent.wakeup import Wakeup
@@ -44,7 +44,7 @@ class Publisher:
     _differs_since: dict[PublicationKey, UnixMs] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Publish for ever, when in office; lets rounds under way end when cancelled."""
+        """Publish for ever, when in office; cancelled, it breaks off the rounds under way."""
         async with asyncio.TaskGroup() as rounds:
             while True:
                 deadline_s = self._look(rounds)
@@ -54,11 +54,13 @@ class Publisher:
         """Start the rounds that are due; return the seconds until the next look."""
         context = self.context
         consensus = context.tor.consensus
-        if not holds_office(context.cluster, context.node) or consensus is None:
-            self._retire_all()
+        if not context.may_publish() or consensus is None:
+            self._keep_only(frozenset())
             return LOOK_EVERY_S
         next_look_s = LOOK_EVERY_S
-        for wanted in self.planner.plan(context.cluster.state, consensus):
+        plan = self.planner.plan(context.cluster.state, consensus)
+        self._keep_only(frozenset(wanted.key for wanted in plan))
+        for wanted in plan:
             wait = self._consider(wanted, rounds)
             if wait is not None and wait.until is not None:
                 remaining_s = (wait.until - context.clock.wall_ms()) / 1000
@@ -98,10 +100,10 @@ class Publisher:
         self._running[wanted.key] = _Running(runner, task)
 
     def _note_difference(self, wanted: WantedDescriptor) -> UnixMs | None:
-        """Remember since when the descriptor reserved last is not the one wanted."""
+        """Remember since when the descriptor reserved last shows something else than wanted."""
         publication = self.context.cluster.state.publications.get(wanted.key)
         reservation = publication.reservation if publication else None
-        if reservation and reservation.digest == wanted.digest:
+        if reservation and reservation.digest == wanted.digest_for(reservation.hsdirs):
             self._differs_since.pop(wanted.key, None)
             return None
         return self._differs_since.setdefault(wanted.key, self.context.clock.wall_ms())
@@ -112,7 +114,9 @@ class Publisher:
         if running:
             running.runner.retire()
 
-    def _retire_all(self) -> None:
-        for key in list(self._running):
+    def _keep_only(self, keys: Collection[PublicationKey]) -> None:
+        """Retire the rounds of all other descriptors: the office, or their period, is over."""
+        for key in self._running.keys() - keys:
             self._retire(key)
-        self._differs_since.clear()
+        for key in self._differs_since.keys() - keys:
+            del self._differs_since[key]

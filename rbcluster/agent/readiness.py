@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rbcluster.agent.clock import to_instant
-from rbcluster.core.ids import UnixMs
+from rbcluster.core.ids import MAX_CLOCK_SPREAD_MS, UnixMs
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.tor.settings import TorStatus
 
-MAX_CLOCK_OFFSET_MS = 30_000  # beyond this, revisions and periods could disagree between leaders
+MAX_CLOCK_OFFSET_MS = MAX_CLOCK_SPREAD_MS // 2  # to either side of the voters' median
 CONSENSUS_GRACE = timedelta(hours=24)  # tor, too, works on from a consensus this long expired
 
 
@@ -36,17 +36,17 @@ def publishing_faults(senses: Senses) -> tuple[str, ...]:
     """List why a node could not publish; empty if it could."""
     return (
         *_tor_faults(senses.tor),
-        *_consensus_faults(senses.consensus, senses.wall_ms),
+        *(_consensus_faults(senses.consensus, senses.wall_ms) if senses.tor.connected else ()),
         *_key_faults(senses.services_without_key),
-        *_clock_faults(senses),
+        *clock_faults(senses),
         *([senses.storage_fault] if senses.storage_fault else []),
     )
 
 
 def _tor_faults(tor: TorStatus) -> Iterator[str]:
-    if not tor.connected:
+    if not (tor.connected or tor.faults):
         yield "tor's control port does not answer"
-    yield from tor.faults
+    yield from tor.faults  # these say why it doesn't
 
 
 def _consensus_faults(view: ConsensusView | None, wall_ms: UnixMs) -> Iterator[str]:
@@ -61,7 +61,8 @@ def _key_faults(services: Iterable[OnionAddress]) -> Iterator[str]:
         yield f"no master key for {address.shortened()} on this node"
 
 
-def _clock_faults(senses: Senses) -> Iterator[str]:
+def clock_faults(senses: Senses) -> Iterator[str]:
+    """List why this node's clock can't be trusted: then it publishes nothing, leader or not."""
     if abs(senses.clock_offset_ms) > MAX_CLOCK_OFFSET_MS:
         yield (
             f"this clock is {senses.clock_offset_ms / 1000:+.0f} s off the median of the voters: "

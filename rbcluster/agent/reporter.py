@@ -7,6 +7,7 @@ only being reconnected to, keeps it for a moment.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ RETRY_S = 1.0  # after a report that was refused or got lost
 IDLE_S = 30.0  # looks again though no bell rang
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reporter:
     """Reports one node's introduction points."""
 
@@ -41,18 +42,23 @@ class Reporter:
     tor: Tor
     clock: Clock
     wakeup: Wakeup
+    complaint: str = ""  # the last one logged: one that lasts is said once
 
     async def run(self) -> None:
         """Report for ever."""
-        grace_ends = self.clock.monotonic() + START_GRACE_S
+        grace_s = START_GRACE_S
+        unknown_since: float | None = self.clock.monotonic()
         while True:
             now = self.clock.monotonic()
             local = {service: self.tor.intro_points(service) for service in self._services()}
-            if all(points is not None for points in local.values()):
-                grace_ends = now + RECONNECT_GRACE_S
+            if local and all(points is not None for points in local.values()):
+                grace_s, unknown_since = RECONNECT_GRACE_S, None
+            elif unknown_since is None:
+                unknown_since = now  # counts from here: the last look may be long ago
+            is_given_up = unknown_since is not None and now >= unknown_since + grace_s
             settled = bool(local)
             for service, points in local.items():
-                if points is not None or now >= grace_ends:
+                if points is not None or is_given_up:
                     settled &= await self._report_difference(service, points)
                 else:
                     settled = False
@@ -82,11 +88,16 @@ class Reporter:
         result = await self.cluster.propose(encode_command(command), PROPOSE_TIMEOUT_S)
         if result.outcome is Outcome.COMMITTED and isinstance(result.verdict, Applied):
             _LOG.info("reported introduction points: num=%d", len(command.points))
+            self.complaint = ""
             return True
-        _LOG.warning(
-            "a report of introduction points was not taken (it is tried again): %s",
-            result.detail or result.verdict,
-        )
+        complaint = result.detail or str(result.verdict)
+        if complaint != self.complaint:
+            _LOG.warning(
+                "a report of introduction points was not taken (it is tried again): %s", complaint
+            )
+        self.complaint = complaint
+        if result.outcome is Outcome.COMMITTED:  # refused by a rule; and the commit rang the bell
+            await asyncio.sleep(RETRY_S)
         return False
 
 

@@ -9,12 +9,14 @@ doubling steps.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from itertools import islice
 
 from rbcluster.agent.clock import Clock
 from rbcluster.agent.ports import Cluster, Tor
+from rbcluster.core.apply import MAX_FLOOR
 from rbcluster.core.commands import RaiseFloor
 from rbcluster.core.ids import NodeId, RevisionCounter
 from rbcluster.core.plan import WantedDescriptor
@@ -43,11 +45,22 @@ class FloorFinder:
         self._tor = tor
         self._clock = clock
         self._steps: dict[PublicationKey, int] = {}
+        self._exhausted: set[PublicationKey] = set()
 
     @property
     def exhausted(self) -> tuple[PublicationKey, ...]:
-        """The descriptors whose HSDirs refuse every revision tried: an operator must look."""
-        return tuple(key for key, steps in self._steps.items() if steps >= MAX_STEPS)
+        """The descriptors whose HSDirs refuse every revision tried: an operator must look.
+
+        Until one is accepted, though another leader sent it, or the time period is forgotten.
+        """
+        publications = self._cluster.state.publications
+        known = sorted(self._exhausted & publications.keys())
+        return tuple(key for key in known if not publications[key].is_accepted)
+
+    def forget(self, key: PublicationKey) -> None:
+        """Begin anew for a descriptor: its HSDirs have accepted a revision."""
+        self._steps.pop(key, None)
+        self._exhausted.discard(key)
 
     async def held_elsewhere(self, wanted: WantedDescriptor) -> int | None:
         """Ask a few HSDirs for the revision they hold; None if none, or not to be known."""
@@ -56,14 +69,15 @@ class FloorFinder:
     async def above(
         self, wanted: WantedDescriptor, overtaken: Iterable[Fingerprint]
     ) -> RaiseFloor | None:
-        """Say to what the floor must rise so that these HSDirs accept; None when steps ran out."""
+        """Say to what the floor must rise so that these HSDirs accept; None if nothing helps."""
         held = await self._highest_held(wanted, overtaken)
         floor = self._floor(wanted)
-        if held is not None and held >= floor:
+        steps = self._steps.get(wanted.key, 0)
+        if held is not None and floor < held <= MAX_FLOOR:
             self._steps.pop(wanted.key, None)
             return self.raise_to(wanted, held)
-        steps = self._steps.get(wanted.key, 0)
-        if steps >= MAX_STEPS:
+        if steps >= MAX_STEPS or (held is not None and held > MAX_FLOOR):
+            self._exhausted.add(wanted.key)
             _LOG.error(
                 "HSDirs refuse every revision of %s (slot %s): something else publishes this "
                 "address, or did so on a larger scale; it clears when the time period ends",
@@ -92,7 +106,7 @@ class FloorFinder:
     async def _highest_held(
         self, wanted: WantedDescriptor, hsdirs: Iterable[Fingerprint]
     ) -> int | None:
-        """Fetch from HSDirs in turn and return the highest revision found."""
+        """Fetch from these HSDirs, all at once, and return the highest revision found."""
         consensus, period = self._tor.consensus, wanted.slot_time.period
         if consensus is None or period != TimePeriod.containing(
             consensus.valid_after, consensus.times
@@ -100,8 +114,8 @@ class FloorFinder:
             return None  # not the period in force: can't be fetched yet
         blinded = derive_blinded_key(wanted.service.identity, period)
         held: list[int] = []
-        for hsdir in hsdirs:
-            result = await self._tor.fetch(wanted.service, hsdir, FETCH_TIMEOUT_S)
+        fetches = (self._tor.fetch(wanted.service, hsdir, FETCH_TIMEOUT_S) for hsdir in hsdirs)
+        for result in await asyncio.gather(*fetches):
             if result.outcome is not FetchOutcome.FOUND:
                 continue
             try:

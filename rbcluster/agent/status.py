@@ -24,6 +24,7 @@ from rbcluster.agent.status_document import (
     StatusDocument,
 )
 from rbcluster.core.codec import state_digest
+from rbcluster.core.commands import SeedCluster
 from rbcluster.core.decide import Wait, decide
 from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor
@@ -49,11 +50,13 @@ class StatusInputs:
     exhausted: tuple[PublicationKey, ...]  # HSDirs refuse every revision (agent/revision_floor.py)
     now: float  # monotonic seconds
     wall_ms: UnixMs
+    seed: SeedCluster  # says who should be there, until the cluster is founded
 
 
 def status_document(inputs: StatusInputs) -> StatusDocument:
     """Say everything this node knows."""
-    nodes = [_node(inputs, member) for member in inputs.state.members.values()]
+    members = tuple(inputs.state.members.values()) or inputs.seed.members
+    nodes = [_node(inputs, member) for member in members]
     services = [_service(inputs, a, name) for a, name in inputs.state.services.items()]
     problems = [
         *_cluster_problems(inputs),
@@ -84,7 +87,7 @@ def _cluster(inputs: StatusInputs) -> ClusterStatus:
     quorum = len(voters) // 2 + 1
     reachable = sum(1 for voter in voters if voter == inputs.node or voter in view.connected)
     return ClusterStatus(
-        name=inputs.state.name,
+        name=inputs.state.name or inputs.seed.name,
         leader=view.leader.name if view.leader else None,
         term=view.term,
         commit_index=view.commit_index,

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from rbcluster.agent.clock import Clock, to_instant
@@ -47,6 +47,7 @@ PROPOSE_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0  # an HSDir silent for longer: unknown, the same revision is sent again
 RETRY_S = 1.0  # after a reservation that was not taken
 RECORD_EVERY_S = 1.0  # while answers trickle in, what is known is recorded at most this often
+HOPELESS_PAUSE_S = 600.0  # after HSDirs refused all that could be tried; a change still goes out
 
 _WHAT_HAPPENED: Mapping[UploadOutcome, UploadInput] = MappingProxyType(
     {
@@ -69,6 +70,11 @@ class RoundContext:
     floors: FloorFinder
     clock: Clock
     rng: RandomSource
+    is_clock_trusted: Callable[[], bool]  # else nothing is published
+
+    def may_publish(self) -> bool:
+        """Tell whether this node holds the office, and a clock that revisions can go by."""
+        return holds_office(self.cluster, self.node) and self.is_clock_trusted()
 
 
 class UploadRoundRunner:
@@ -153,21 +159,39 @@ class UploadRoundRunner:
 
     def _may_send(self, reservation: Reservation) -> bool:
         """Check the fencing token: still in office, and the reservation still the last one."""
-        context, publication = self._context, self._publication()
+        publication = self._publication()
         return (
             not self._retired
-            and holds_office(context.cluster, context.node)
+            and self._context.may_publish()
             and publication is not None
             and publication.reservation == reservation
             and publication.floor == reservation.revision
         )
 
     async def _upload(self, reservation: Reservation) -> None:
-        """Post to every HSDir until each holds the revision, or the round is overtaken."""
-        clock = self._context.clock
+        """Carry a reserved round to its end, and see to it that the next one fares better."""
+        in_flight: dict[asyncio.Task[UploadResult], Fingerprint] = {}
+        try:
+            round_ = await self._post_to_all(reservation, in_flight)
+        finally:
+            await _break_off(in_flight)
+        if not self._may_send(reservation):
+            return
+        if round_.overtaken:
+            await self._rise_above(reservation, round_)
+        else:
+            self._context.floors.forget(self._wanted.key)
+
+    async def _post_to_all(
+        self, reservation: Reservation, in_flight: dict[asyncio.Task[UploadResult], Fingerprint]
+    ) -> UploadRound:
+        """Post to every HSDir until each holds the revision, or the round is overtaken.
+
+        :param in_flight: the uploads under way; empty on return.
+        """
+        clock, refresh_at = self._context.clock, self._draw_refresh(reservation)
         round_ = UploadRound.over(reservation.hsdirs)
         recorded = Recorded(due_at=clock.monotonic() + RECORD_EVERY_S)
-        in_flight: dict[asyncio.Task[UploadResult], Fingerprint] = {}
         while True:
             now = clock.monotonic()
             may_send = self._may_send(reservation)
@@ -175,17 +199,17 @@ class UploadRoundRunner:
                 round_ = round_.step(hsdir, UploadInput.SENT, now)
                 in_flight[self._post(reservation, hsdir)] = hsdir
             if recorded.is_outdated(round_) and (not in_flight or now >= recorded.due_at):
-                await self._record(reservation, round_)
-                recorded = Recorded.of(round_, due_at=now + RECORD_EVERY_S)
-            if not in_flight and (not may_send or round_.is_complete):
-                break
+                recorded = replace(recorded, due_at=now + RECORD_EVERY_S)
+                if await self._record(reservation, round_, refresh_at):
+                    recorded = Recorded.of(round_, due_at=recorded.due_at)
+            is_done = round_.is_complete and not recorded.is_outdated(round_)
+            if not in_flight and (not may_send or is_done):
+                return round_
             for task in await _answered(in_flight, at_most_s=RECORD_EVERY_S):
                 result = task.result()
                 happened = _WHAT_HAPPENED[result.outcome]
                 hsdir = in_flight.pop(task)
                 round_ = round_.step(hsdir, happened, clock.monotonic(), result.detail)
-        if round_.overtaken and self._may_send(reservation):
-            await self._rise_above(round_)
 
     def _post(self, reservation: Reservation, hsdir: Fingerprint) -> asyncio.Task[UploadResult]:
         """Start one upload, in an encoding of its own as tor does."""
@@ -207,10 +231,18 @@ class UploadRoundRunner:
             return UploadResult(outcome=UploadOutcome.NOT_SENT, detail="no longer in office")
         return await context.tor.upload(wanted.service, document, hsdir, ANSWER_TIMEOUT_S)
 
-    async def _record(self, reservation: Reservation, round_: UploadRound) -> None:
-        """Replicate who holds the revision; what is lost here is only found out again."""
-        context, now = self._context, self._context.clock.wall_ms()
+    def _draw_refresh(self, reservation: Reservation) -> UnixMs:
+        """Choose when to renew what this round uploads: once, for it ages from its beginning."""
+        context = self._context
         policy = context.cluster.state.policy
+        age_ms = _uniform(policy.refresh_min_ms, policy.refresh_max_ms, context.rng)
+        return UnixMs(reservation.reserved_at + age_ms)
+
+    async def _record(
+        self, reservation: Reservation, round_: UploadRound, refresh_at: UnixMs
+    ) -> bool:
+        """Replicate who holds the revision; tell whether that worked."""
+        context = self._context
         _LOG.info(
             "round slot=%s revision=%d: %d of %d HSDirs accepted",
             reservation.slot.value,
@@ -218,27 +250,29 @@ class UploadRoundRunner:
             len(round_.accepted),
             len(reservation.hsdirs),
         )
-        await self._propose(
+        return await self._propose(
             RecordRound(
                 service=self._wanted.service,
                 period=self._wanted.slot_time.period,
                 revision=reservation.revision,
                 accepted=round_.accepted,
                 refused={hsdir: _in_short(why) for hsdir, why in round_.failures.items()},
-                finished_at=now,
-                refresh_at=UnixMs(
-                    now + _uniform(policy.refresh_min_ms, policy.refresh_max_ms, context.rng)
-                ),
+                finished_at=context.clock.wall_ms(),
+                refresh_at=refresh_at,
                 office_node=context.node,
                 office_term=reservation.term,
             )
         )
 
-    async def _rise_above(self, round_: UploadRound) -> None:
+    async def _rise_above(self, reservation: Reservation, round_: UploadRound) -> None:
         """Raise the floor above what an HSDir holds; the next look starts a new round."""
         command = await self._context.floors.above(self._wanted, round_.overtaken)
+        if not self._may_send(reservation):
+            return  # a newer round is under way: what HSDirs hold may be its revision
         if command is not None:
             await self._propose(command)
+        else:
+            await asyncio.sleep(HOPELESS_PAUSE_S)  # this round counts as under way meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +302,13 @@ async def _answered(
         return set()
     done, _ = await asyncio.wait(tasks, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
     return done
+
+
+async def _break_off(tasks: Collection[asyncio.Task[UploadResult]]) -> None:
+    """End uploads that nobody waits for any more, and see what became of them."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _in_short(why: str) -> str:

@@ -19,7 +19,7 @@ MIN_NODES = 3
 MAX_NODES = 5  # each brings a tor and a daemon; more would crowd a small machine
 
 
-@click.command()
+@click.command(short_help="Kill the leader of a cluster on this machine, and watch.")
 @click.option(
     "--nodes", type=click.IntRange(MIN_NODES, MAX_NODES), default=MIN_NODES, show_default=True
 )

@@ -96,7 +96,7 @@ def read_client_key(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise KeyFileError(f"{path} can't be read ({error.strerror})") from error
+        raise KeyFileError(f"{path} can't be read ({error.strerror}): check the path") from error
     fields = data.strip().split(b":")
     if fields[1:3] == [b"descriptor", b"x25519"]:
         try:
@@ -115,7 +115,7 @@ def _read(file: Path) -> bytes:
         with click.open_file(str(file), "rb") as stream:
             return bytes(stream.read(_MAX_READ_BYTES))
     except OSError as error:
-        raise ParseError(f"can't be read ({error.strerror})") from error
+        raise ParseError(f"can't be read ({error.strerror}): check the path") from error
 
 
 def _find_period(document: bytes, address: OnionAddress, length_min: int) -> TimePeriod:

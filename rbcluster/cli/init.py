@@ -30,7 +30,7 @@ from rbcluster.pki import create_authority, issue_certificate, write_authority, 
 from rbcluster.tor.key_directory import import_secret_key, write_key_directory
 
 
-@click.command()
+@click.command(short_help="Make certificates, keys and a cluster.toml.")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="The cluster's name: a-z, 0-9 and inner hyphens.")
 @click.option(

@@ -60,15 +60,20 @@ class _RuleBrokenError(Exception):
 
 
 def apply_bytes(state: ClusterState, data: bytes) -> tuple[ClusterState, Verdict]:
-    """Apply an encoded command; never raises.
+    """Apply an encoded command; no command makes it raise.
 
     An exception here would repeat on all nodes at every tick and stop the cluster for good. So even
     a mistake of ours ends as `Refused`, alike on every node: it is as deterministic as a rule.
+
+    :raises MemoryError: the one exception, for it is no property of the command: this node must
+        stop, or it would refuse what the others applied.
     """
     try:
         return apply(state, decode_command(data))
     except CommandError as error:
         return state, Refused(str(error))
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - the last resort described above
         return state, Refused(f"internal error: {type(error).__name__}")
 

@@ -5,12 +5,14 @@ uploads takes one. So neither a flapping node nor an attack on introduction poin
 into a noise maker. Of a burst of four or more, the last two tokens are kept for withdrawals: a dead
 node leaves the descriptor even while others flap.
 
-Not here: when something is worth an upload (`core/decide.py`). Instants are the proposer's.
+Not here: when something is worth an upload (`core/decide.py`). Instants are the proposer's; a
+bucket that comes from the future, by more than clocks may differ, was kept by a clock that has been
+set back since, and is full again: else nothing could be published until that future.
 """
 
 from __future__ import annotations
 
-from rbcluster.core.ids import UnixMs
+from rbcluster.core.ids import MAX_CLOCK_SPREAD_MS, UnixMs
 from rbcluster.core.state import Policy, UploadBudget
 
 _TOKEN = 1_000  # millitokens
@@ -53,9 +55,12 @@ def next_allowed_at(
 
 def _held(budget: UploadBudget, policy: Policy, at: UnixMs) -> int:
     """Millitokens in the bucket at an instant."""
-    elapsed_ms = max(0, at - budget.updated_at)
-    gained = elapsed_ms * _TOKEN // policy.upload_every_ms
-    return min(policy.upload_burst * _TOKEN, budget.millitokens + gained)
+    full = policy.upload_burst * _TOKEN
+    elapsed_ms = at - budget.updated_at
+    if elapsed_ms < -MAX_CLOCK_SPREAD_MS:
+        return full
+    gained = max(0, elapsed_ms) * _TOKEN // policy.upload_every_ms
+    return min(full, budget.millitokens + gained)
 
 
 def _needed(policy: Policy, *, is_withdrawal: bool) -> int:

@@ -5,7 +5,8 @@ it may be asked at any time, any number of times, by anyone: the publisher acts 
 prints it. A change that takes points away is urgent: clients run into dead points until it is out.
 Additions can wait a moment, for others to join them.
 
-Not here: carrying a round out (`round.py`, `agent/`). No clock: `now` is the caller's.
+Not here: carrying a round out (`round.py`, `agent/`). No clock: `now` is the caller's, and it may
+have been set back since an instant in the state was written; nothing then waits for the old time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rbcluster.core import budget
-from rbcluster.core.ids import RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import MAX_CLOCK_SPREAD_MS, RevisionCounter, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.state import Policy, Publication
 
@@ -85,8 +86,9 @@ def decide(
     if reason is None:
         assert publication is not None  # there would be a reason: NEVER_PUBLISHED
         return _idle(wanted, publication)
-    settled_at = (now if differs_since is None else differs_since) + policy.settle_ms
-    if reason in _SETTLING and now < settled_at:
+    since = now if differs_since is None else differs_since
+    settled_at = since + policy.settle_ms
+    if reason in _SETTLING and since <= now < settled_at:
         return Wait(until=UnixMs(settled_at), why=f"gathering changes: {reason.value}")
     is_withdrawal = reason in _WITHDRAWALS
     floor, allowed_at = 0, now
@@ -135,6 +137,8 @@ def _find_reason(
         (Reason.POINTS_CHANGED, wanted.digest_for(last.hsdirs) != last.digest),
         # Nothing has changed, but a descriptor is renewed before it ages, as tor does.
         (Reason.DUE, refresh_at is not None and now >= refresh_at),
+        # When that was to be is lost with the clock that said so.
+        (Reason.DUE, last.reserved_at > now + MAX_CLOCK_SPREAD_MS),
     )
     return next((reason for reason, holds in rules if holds), None)
 

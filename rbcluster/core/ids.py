@@ -18,6 +18,9 @@ RevisionCounter = NewType("RevisionCounter", int)
 UnixMs = NewType("UnixMs", int)
 """An instant, milliseconds since the Unix epoch: the one form of time in replicated state."""
 
+MAX_CLOCK_SPREAD_MS = 60_000
+"""Between two nodes that may publish (ours): a greater step back means that a clock was set."""
+
 _NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 

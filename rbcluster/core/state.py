@@ -132,6 +132,12 @@ class Publication:
     finished_at: UnixMs | None = None  # when the round ended; None while it runs or if cut short
     refresh_at: UnixMs | None = None  # when to renew it though nothing changed
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether every HSDir that the last reservation names holds its revision."""
+        last = self.reservation
+        return last is not None and self.accepted.issuperset(last.hsdirs)
+
 
 PoolKey = tuple[OnionAddress, NodeId]
 PublicationKey = tuple[OnionAddress, int]  # (service, time period number)

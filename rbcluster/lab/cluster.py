@@ -58,7 +58,6 @@ class LabCluster:
     :param names: of the nodes, a to z, digits and hyphens.
     :param publish: keys of cluster.toml's ``[publish]`` that differ from their defaults.
     :param key: a master key to import; None makes a new one.
-    :param tor: lines of cluster.toml's ``[tor]``; None has every node manage a tor in the network.
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class LabCluster:
         name: str = "lab",
         publish: Mapping[str, float] = MappingProxyType({}),
         key: Path | None = None,
-        tor: Sequence[str] | None = None,
     ) -> None:
         self.directory = network.directory / f"cluster-{name}"
         self.pages = {node: WebPage(node) for node in names}
@@ -81,7 +79,6 @@ class LabCluster:
         self._network = network
         self._publish = publish
         self._key = key
-        self._tor = tor
         self._ports = PortReservation()
 
     @property
@@ -206,8 +203,7 @@ class LabCluster:
     def _encode_config(self, addresses: Mapping[str, str]) -> str:
         """Write a cluster.toml in which each node has a directory and a web page of its own."""
         torrc = [*self._network.client_torrc_lines, f"__OwningControllerProcess {os.getpid()}"]
-        tor = [f"extra = {_toml(torrc)}"] if self._tor is None else self._tor
-        lines = ["[cluster]", f"name = {_toml(self._name)}", "[tor]", *tor]
+        lines = ["[cluster]", f"name = {_toml(self._name)}", "[tor]", f"extra = {_toml(torrc)}"]
         lines += ["[publish]", *(f"{key} = {value}" for key, value in self._publish.items())]
         lines += [
             "[[service]]",

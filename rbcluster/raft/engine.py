@@ -454,9 +454,12 @@ class RaftEngine(Generic[S, V]):
     def _refuse_forwarded(self, peer: NodeId, message: Message) -> bool:
         """Tell whether a forwarded command was refused, and its proposer told so."""
         command = message["command"]
-        if self.view.role is not Role.LEADER or not isinstance(command, bytes):
-            return False  # PySyncObj answers
-        reason = self._reason_of_leader(peer, command[1:])
+        assert isinstance(command, bytes)  # `check_message` saw to it
+        # Where this node does not lead PySyncObj would queue the command, and take it unchecked
+        # should an election be won before the next tick.
+        reason: str | None = "the node that was asked does not lead"
+        if self.view.role is Role.LEADER:
+            reason = self._reason_of_leader(peer, command[1:])
         if reason is None:
             return False
         answer: Message = {

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
+from rbcluster.endpoint import explain
 from rbcluster.raft.frames import Frame, FrameError, FrameKind, encode_frame, read_frame
 from rbcluster.raft.limits import (
     MAX_FRAME_BYTES,
@@ -124,4 +125,6 @@ def describe(error: BaseException) -> str:
         )
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or error}): both need certificates of one authority"
+    if isinstance(error, OSError):
+        return explain(error)
     return str(error) or type(error).__name__

@@ -22,6 +22,7 @@ from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from rbcluster.core.ids import NodeId
+from rbcluster.endpoint import explain
 from rbcluster.errors import RaftError
 from rbcluster.raft.frames import FrameError, FrameKind, Hello
 from rbcluster.raft.limits import MAX_HANDSHAKES
@@ -82,7 +83,8 @@ class Mesh:
         """
         contexts = load_contexts(self._settings.tls, self._settings.node)
         server = await self._listen()
-        self._spawn(self._accept_all(server, contexts))
+        accepting = self._spawn(self._accept_all(server, contexts))
+        accepting.add_done_callback(lambda _: server.close())  # also if it never gets to begin
         self._spawn(self._keep_alive())
         for peer in self._settings.peers:
             if self._settings.dials(peer):
@@ -97,16 +99,17 @@ class Mesh:
             server = socket.create_server(address[:2], family=family, backlog=MAX_HANDSHAKES)
         except OSError as error:
             raise RaftError(
-                f"can't listen on {host}:{port} ({error.strerror or error}): "
+                f"can't listen on {host}:{port} ({explain(error)}): "
                 "check this node's address in cluster.toml, and what else runs here"
             ) from error
         server.setblocking(False)
         return server
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def stop(self) -> None:
         """Close everything; at most about a second."""
@@ -182,29 +185,30 @@ class Mesh:
 
     async def _accept_all(self, server: socket.socket, contexts: TlsContexts) -> None:
         loop = asyncio.get_running_loop()
-        with server:
-            while True:
-                try:
-                    connection, address = await loop.sock_accept(server)
-                except OSError as error:
-                    self._warn("the listening socket", error)
-                    await asyncio.sleep(_ACCEPT_PAUSE_S)
-                    continue
-                if self._num_handshakes >= MAX_HANDSHAKES:
-                    connection.close()
-                    continue
-                self._num_handshakes += 1
-                self._spawn(self._serve(connection, str(address[0]), contexts))
+        while True:
+            try:
+                connection, address = await loop.sock_accept(server)
+            except OSError as error:
+                self._warn("the listening socket", error)
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            if self._num_handshakes >= MAX_HANDSHAKES:
+                connection.close()
+                continue
+            self._num_handshakes += 1
+            self._spawn(self._serve(connection, str(address[0]), contexts))
 
     async def _serve(self, connection: socket.socket, host: str, contexts: TlsContexts) -> None:
+        where = f"a connection from {host}"
         try:
             try:
                 peer, link = await self._accept(connection, contexts)
             finally:
                 self._num_handshakes -= 1
+            where = str(peer)
             await self._run(peer, link)
         except _FAILURES as error:
-            self._warn(f"a connection from {host}", error)
+            self._warn(where, error)
 
     async def _accept(
         self, connection: socket.socket, contexts: TlsContexts

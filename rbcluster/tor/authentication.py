@@ -54,8 +54,8 @@ async def authenticate(connection: ControlConnection, password: str | None) -> s
         await connection.request(await _proof(connection, info, password))
     except RequestRefused as error:
         raise ControlPortError(
-            f"{connection.name} refused authentication ({error.text}); check tor.password against "
-            "HashedControlPassword, or let tor set CookieAuthentication 1"
+            f"{connection.name} refused authentication ({error.text}); check tor.password_file "
+            "against HashedControlPassword, or let tor set CookieAuthentication 1"
         ) from error
     return str(info.tor_version)
 
@@ -85,7 +85,7 @@ async def _proof(connection: ControlConnection, info: ControlMessage, password: 
         return f"AUTHENTICATE {(await _answer_challenge(connection, cookie)).hex()}"
     if AuthMethod.PASSWORD in offered:
         raise ControlPortError(
-            f"{connection.name} asks for a password; set tor.password, or let tor set "
+            f"{connection.name} asks for a password; set tor.password_file, or let tor set "
             "CookieAuthentication 1"
         )
     raise ControlPortError(
@@ -100,7 +100,7 @@ def _read_cookie(path: Path, place: str) -> bytes:
     except OSError as error:
         raise ControlPortError(
             f"{place}: its cookie file {path} can't be read ({error.strerror}); run rbcluster in "
-            "tor's group (debian-tor) with CookieAuthFileGroupReadable 1, or set tor.password"
+            "tor's group (debian-tor) with CookieAuthFileGroupReadable 1, or set tor.password_file"
         ) from error
     if len(cookie) != _COOKIE_BYTES:
         raise ControlPortError(

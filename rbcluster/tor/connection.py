@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from rbcluster.endpoint import explain
 from rbcluster.errors import ControlPortError
 from rbcluster.tor.framing import EVENT_CODE, Event, Reply, ReplyReader, encode_request
 from rbcluster.tor.settings import ControlEndpoint
@@ -76,7 +77,7 @@ class ControlConnection:
                 reply = await answer
         except TimeoutError as error:
             raise ControlPortError(
-                f"{self.name} did not answer {verb} within {timeout_s:g} s"
+                f"{self.name} did not answer {verb} within {timeout_s:g} s; see whether tor hangs"
             ) from error
         if reply.code not in _SUCCESS:
             raise RequestRefused(verb, reply)
@@ -118,14 +119,16 @@ class ControlConnection:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         """Hand out replies and events until the connection ends."""
         replies = ReplyReader()
-        reason = "tor closed the connection"
+        reason = "tor closed the connection; its log may say why"
         try:
             while chunk := await reader.read(_READ_BYTES):
                 self.heard_at = time.monotonic()
                 for reply in replies.feed(chunk):
                     self._hand_out(reply)
+        except ConnectionError:
+            pass  # closed too, only less politely
         except OSError as error:
-            reason = error.strerror or reason
+            reason = explain(error)
         except ControlPortError as error:
             reason = str(error)
         finally:
@@ -160,10 +163,9 @@ async def open_connection(
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             reader, writer = await _connect(endpoint)
     except OSError as error:  # TimeoutError is one, too
-        reason = error.strerror or "no answer"
         raise ControlPortError(
-            f"cannot connect to {describe_endpoint(endpoint)} ({reason}); check that tor runs with "
-            "this ControlSocket or ControlPort, and that this user may use it"
+            f"cannot connect to {describe_endpoint(endpoint)} ({explain(error)}); check that tor "
+            "runs with this ControlSocket or ControlPort, and that this user may use it"
         ) from error
     connection = ControlConnection(endpoint, writer, on_event)
     reading = asyncio.create_task(connection._read(reader))  # noqa: SLF001 - its other half

@@ -133,6 +133,9 @@ class TorController:
                 await self._hold_session()
             except TorError as error:
                 self._failure = str(error)
+            except Exception:  # noqa: BLE001 - a supervisor: nobody is there to restart it
+                _log.exception("a bug: the session with tor failed and is begun anew; report it")
+                self._failure = "a bug ended the session with tor, see the log; it is begun anew"
             self._announce()
             if time.monotonic() - began_at > _SETTLED_S:
                 backoff_s = _BACKOFF_MIN_S

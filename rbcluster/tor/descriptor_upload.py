@@ -62,7 +62,8 @@ async def upload_descriptor(
     sent = False
     try:
         async with asyncio.timeout(timeout_s), exchange.talk(address, hsdir) as talk:
-            ambiguous = talk.debt not in (None, content)
+            owed = talk.debt
+            ambiguous = owed not in (None, content)
             talk.debt = content
             sent = True
             try:
@@ -70,7 +71,7 @@ async def upload_descriptor(
                     f"+HSPOST SERVER={hsdir} HSADDRESS={address.label}", document
                 )
             except RequestRefused as error:
-                talk.debt = None
+                talk.debt = owed
                 return UploadResult(UploadOutcome.NOT_SENT, str(error))
             answer = await _next_upload_answer(talk)
             if ambiguous:  # it may answer what was sent before: only a second one is surely ours

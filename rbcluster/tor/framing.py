@@ -181,7 +181,9 @@ class ReplyReader:
         match = _LINE.fullmatch(line)
         if match is None:
             shown = line[:_SHOWN_CHARS].decode("ascii", "backslashreplace")
-            raise ControlPortError(f"it is no Tor control port: it sent {shown!r}")
+            raise ControlPortError(
+                f"it is no Tor control port: it sent {shown!r}; check tor.control"
+            )
         text = match[3].decode("utf-8", "backslashreplace")
         if match[2] == b"+":
             self._heading = text

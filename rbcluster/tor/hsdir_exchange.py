@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from rbcluster.errors import ControlPortError
 from rbcluster.hs.address import OnionAddress
@@ -49,7 +50,8 @@ class HsDirExchange:
     """All talks of one tor. It outlives control connections, since late answers do, too."""
 
     def __init__(self) -> None:
-        self._locks: dict[_Pair, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[_Pair, asyncio.Lock] = WeakValueDictionary()
+        # ^ each kept by those who hold it or wait for it: HSDirs come and go for ever
         self._talks: dict[_Pair, HsDirTalk] = {}
         self._debts: dict[_Pair, tuple[Hashable, float]] = {}  # content, expiry (monotonic)
 
@@ -60,7 +62,8 @@ class HsDirExchange:
         On leaving, the talk's `debt` is what stays owed; None settles the pair.
         """
         pair = (address.label, hsdir)
-        async with self._locks.setdefault(pair, asyncio.Lock()):
+        lock = self._locks.setdefault(pair, asyncio.Lock())
+        async with lock:
             debt, expiry = self._debts.pop(pair, (None, 0.0))
             talk = HsDirTalk(debt=debt if time.monotonic() < expiry else None)
             self._talks[pair] = talk

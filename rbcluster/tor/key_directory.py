@@ -172,7 +172,7 @@ def _read_file(path: Path, *, private: bool) -> bytes:
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        msg = f"{path} does not exist: check the path, or make a key with `rbcluster key new`"
+        msg = f"{path} does not exist: check the path (`rbcluster key new` makes a new address)"
         raise KeyFileError(msg) from error
     except OSError as error:
         if error.errno == errno.ELOOP:

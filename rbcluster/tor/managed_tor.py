@@ -110,7 +110,10 @@ class ManagedTor:
         code, output = await self._run("--version")
         match = _VERSION_LINE.search(output)
         if code != 0 or match is None:
-            raise TorError(f"{self._settings.binary!r} --version does not tell a Tor version")
+            raise TorError(
+                f"{self._settings.binary!r} --version does not tell a Tor version; "
+                "set tor.binary to a tor, or leave it out"
+            )
         check_version(Version(match[1]), f"{self._settings.binary!r}")
 
     def _write_files(self, files: dict[Path, str]) -> None:

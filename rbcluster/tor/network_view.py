@@ -88,7 +88,10 @@ async def read_network_view(getinfo: GetInfo, *, testing_network: bool) -> Conse
         consensus = await getinfo(_CONSENSUS_KEY)
         microdescriptors = await getinfo(_MICRODESCRIPTORS_KEY)
     except RequestRefused as error:
-        raise ConsensusUnavailable(f"tor has no consensus yet: {error}") from error
+        # Not tor's own words: they recommend an option that is of no use here.
+        raise ConsensusUnavailable(
+            "tor has no consensus yet: it is starting, or cut off"
+        ) from error
     if not consensus.strip():
         raise ConsensusUnavailable("tor has no consensus yet: its answer was empty")
     return await asyncio.to_thread(

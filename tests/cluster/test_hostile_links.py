@@ -267,3 +267,18 @@ async def test_a_forged_leader_of_the_right_form_is_only_as_strong_as_raft_lets_
         await eventually(lambda: scene.victim.view.term == 5, "the term is taken")
         assert scene.victim.view.commit_index == 1
         assert scene.victim.state == ()
+
+
+async def test_a_command_is_not_queued_by_a_node_that_does_not_lead(scene: Scene) -> None:
+    """Should the node be elected meanwhile, it would enter the log unchecked."""
+    async with scene.forger(scene.member()) as forger:
+        await forger.greet()
+        command = {"type": "apply_command", "command": b"\x00forged", "request_id": 7}
+        forger.send(2, FrameKind.RAFT, command)
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                answer = (await read_frame(forger.reader, MAX_FRAME_BYTES)).payload
+                if isinstance(answer, dict) and answer["type"] == "apply_command_response":
+                    break
+    assert answer["request_id"] == 7
+    assert answer["reason"] == "the node that was asked does not lead"

@@ -1,23 +1,25 @@
-"""What every end-to-end test shares: one private Tor network, and one visitor in it.
+"""What every end-to-end test shares: one private Tor network, a visitor and a cluster in it.
 
 A network takes most of a minute to start, so all tests of this directory use one; under xdist
-they go to one worker (``--dist loadgroup``).
+they go to one worker (``--dist loadgroup``). Whoever breaks the shared cluster need not mend it:
+that is done for the next test.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.cluster import LabCluster
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.visitor import Visitor
+from tests.e2e.care import LogWatch, mend
+from tests.e2e.witness import Witness
 
 _HERE = Path(__file__).parent
-_SERVE_LIMIT_S = 180
 _TEST_TIMEOUT_S = 300  # the first test waits for the network too
 
 
@@ -48,8 +50,28 @@ async def visitor(network: PrivateNetwork) -> AsyncIterator[Visitor]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def cluster(network: PrivateNetwork) -> AsyncIterator[LabCluster]:
-    """Return a cluster of three nodes that serves, for tests that leave it as they found it."""
-    async with LabCluster(network, name="shared") as running:
-        await running.wait_until(is_served, "a merged descriptor", _SERVE_LIMIT_S)
+async def shared_cluster(network: PrivateNetwork) -> AsyncIterator[LabCluster]:
+    """Return three nodes in any state: tests take `cluster`."""
+    async with LabCluster(network) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def witness(visitor: Visitor, shared_cluster: LabCluster) -> Witness:
+    """Return one who asks the tors of the cluster."""
+    return Witness(visitor, shared_cluster)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cluster(shared_cluster: LabCluster) -> LabCluster:
+    """Return three nodes that serve one address, all of them well."""
+    await mend(shared_cluster)
+    return shared_cluster
+
+
+@pytest.fixture
+def logs(cluster: LabCluster) -> Iterator[LogWatch]:
+    """Watch what the nodes log during a test; what it does not expect fails it."""
+    watch = LogWatch(cluster)
+    yield watch
+    assert watch.findings() == []

@@ -6,7 +6,8 @@ one, an HSDir's acceptance is all there is to see.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,7 +18,7 @@ from rbcluster.hs.descriptor import Descriptor, open_descriptor
 from rbcluster.hs.hashring import SlotTime, responsible_hsdirs, slot_times
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.lab.tor_process import TorProcess
-from rbcluster.tor.connection import open_connection
+from rbcluster.tor.connection import ControlConnection, open_connection
 from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
 from rbcluster.tor.framing import Event
 from rbcluster.tor.hs_desc import parse_hs_desc
@@ -48,15 +49,10 @@ def slot_in_force(view: ConsensusView) -> SlotTime:
     return next(slot for slot in slot_times(view).values() if slot.period == period)
 
 
-async def fetch_held(client: TorProcess, address: OnionAddress) -> Held:
-    """Fetch from every responsible HSDir.
-
-    :raises AssertionError: if one of them has none, or does not answer.
-    """
-    view = await read_network_view(client.getinfo, testing_network=True)
-    slot = slot_in_force(view)
-    hsdirs = responsible_hsdirs(view, slot, derive_blinded_key(address.identity, slot.period))
-    exchange, documents = HsDirExchange(), {}
+@asynccontextmanager
+async def talking(client: TorProcess) -> AsyncIterator[tuple[ControlConnection, HsDirExchange]]:
+    """Have a tor talk with HSDirs, and hear what they answer."""
+    exchange = HsDirExchange()
 
     def hear(event: Event) -> None:
         if answer := parse_hs_desc(event):
@@ -65,7 +61,23 @@ async def fetch_held(client: TorProcess, address: OnionAddress) -> Held:
     async with open_connection(client.control_socket, hear) as connection:
         await connection.request("AUTHENTICATE")
         await connection.request("SETEVENTS HS_DESC HS_DESC_CONTENT")
-        for hsdir in hsdirs:
+        yield connection, exchange
+
+
+async def fetch_held(
+    client: TorProcess, address: OnionAddress, *, dead: Fingerprint | None = None
+) -> Held:
+    """Fetch from every responsible HSDir.
+
+    :param dead: one that need not be asked.
+    :raises AssertionError: if one of them has none, or does not answer.
+    """
+    view = await read_network_view(client.getinfo, testing_network=True)
+    slot = slot_in_force(view)
+    hsdirs = responsible_hsdirs(view, slot, derive_blinded_key(address.identity, slot.period))
+    documents = {}
+    async with talking(client) as (connection, exchange):
+        for hsdir in (h for h in hsdirs if h != dead):
             fetched = await fetch_descriptor(connection, exchange, address, hsdir)
             assert fetched.outcome is FetchOutcome.FOUND, f"{hsdir}: {fetched.detail}"
             documents[hsdir] = fetched.document

@@ -2,55 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Callable
 from math import sqrt
 
-from rbcluster.agent.status_document import StatusDocument
-from rbcluster.lab.cluster import LabCluster, is_served
+import pytest
+
+from rbcluster.lab.cluster import LabCluster
+from rbcluster.lab.visiting import visit_often
 from rbcluster.lab.visitor import Visitor
+from tests.e2e.care import calm
+from tests.e2e.witness import Witness
 
-_VISITS = 300
-_VISITS_AT_ONCE = 6
+_NUM_VISITS = 300
 _MAX_DEVIATIONS = 4
-_LIMIT_S = 60.0
+_CALM_S = 60.0  # for all visits, so that shares stay as they are
 
 
-def shares(document: StatusDocument) -> dict[str, float]:
-    """Compute what part of the points on show is each node's."""
-    total = sum(node["on_show"] for node in document["nodes"])
-    return {node["name"]: node["on_show"] / total for node in document["nodes"]}
-
-
+@pytest.mark.usefixtures("logs")
 async def test_each_node_answers_as_often_as_its_share_of_the_points(
-    cluster: LabCluster, visitor: Visitor
+    cluster: LabCluster,
+    visitor: Visitor,
+    witness: Witness,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    expected: defaultdict[str, float] = defaultdict(float)
-    variance: defaultdict[str, float] = defaultdict(float)
-    answered: Counter[str] = Counter()
-    started = 0
+    document = await calm(cluster, witness, _CALM_S)
+    on_show = {node["name"]: node["on_show"] for node in document["nodes"]}
+    visits = await visit_often(visitor, cluster.address, _NUM_VISITS)
+    answered = Counter(visit.text for visit in visits if visit.ok)
+    figures = f"points on show {on_show}, answered {dict(answered)}"
+    record_property("load", figures)
+    print(figures)  # noqa: T201 - `pytest -rP` shows it
 
-    async def go() -> None:
-        nonlocal started
-        while started < _VISITS:
-            started += 1
-            now = shares(await cluster.status())  # they may change under way
-            visit = await visitor.visit(cluster.address)
-            assert visit.ok, visit.error
-            answered[visit.text] += 1
-            for node, share in now.items():
-                expected[node] += share
-                variance[node] += share * (1 - share)
-
-    await cluster.wait_until(is_served, "a merged descriptor", _LIMIT_S)
-    await visitor.forget_descriptor(cluster.address)
-    async with asyncio.TaskGroup() as visitors:
-        for _ in range(_VISITS_AT_ONCE):
-            visitors.create_task(go())
-
-    assert answered.total() == _VISITS
-    assert set(answered) == set(cluster.nodes)
-    for node in cluster.nodes:
-        deviations = (answered[node] - expected[node]) / sqrt(variance[node])
-        assert abs(deviations) <= _MAX_DEVIATIONS, (node, answered, expected)
-    print(f"answered {dict(answered)}, expected {dict(expected)}")  # noqa: T201 - for `pytest -rP`
+    assert [visit.error for visit in visits if not visit.ok] == []
+    for node, num_points in on_show.items():
+        share = num_points / sum(on_show.values())
+        deviation = sqrt(_NUM_VISITS * share * (1 - share))
+        assert abs(answered[node] - _NUM_VISITS * share) <= _MAX_DEVIATIONS * deviation, figures

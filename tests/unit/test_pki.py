@@ -211,7 +211,10 @@ def test_a_certificate_without_a_name_is_refused(tmp_path: Path, authority: Auth
     ("away", "message"),
     [
         (-BACKDATE - timedelta(seconds=1), r"ca\.crt: is valid only from .*: set the clock"),
-        (NODE_LIFETIME + timedelta(seconds=1), r"node\.crt: expired .*: issue a new one"),
+        (
+            NODE_LIFETIME + timedelta(seconds=1),
+            r"node\.crt: expired .*: make new ones for all nodes",
+        ),
         (AUTHORITY_LIFETIME + timedelta(seconds=1), r"ca\.crt: expired"),
     ],
 )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import cast
 
+from rbcluster.core.apply import apply
+from rbcluster.core.commands import Applied
 from rbcluster.core.state import Presence
 from rbcluster.tor.settings import TorStatus
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import ADA, BOB, CYD, NAMES, World, eventually
+from tests.virtual_time import VirtualTimeLoop
 
 
 def test_first_leader_founds_the_cluster_and_takes_office() -> None:
@@ -88,5 +93,46 @@ def test_node_that_stops_leaves_its_office_to_an_able_one() -> None:
         await asyncio.sleep(2)
         await world.nodes[ADA].office.leave_office()
         assert world.leader == CYD
+
+    in_world(scenario)
+
+
+def test_leader_that_may_not_take_office_does_not_fill_the_log_with_attempts() -> None:
+    async def scenario(world: World) -> None:
+        seed = world.nodes[ADA].office.seed
+        others = tuple(member for member in seed.members if member.node != ADA)
+        world.state, verdict = apply(world.state, replace(seed, members=others))
+        assert verdict == Applied()
+        before = world.index
+        await asyncio.sleep(10)
+        assert world.state.office is None
+        assert world.index - before < 40  # about two a second, and a few reports
+
+    in_world(scenario)
+
+
+def test_leader_pauses_after_a_hand_over_that_failed() -> None:
+    """While it tries, no proposal gets through."""
+
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.keeps_leader = True
+        world.tors[ADA].status = TorStatus()
+        world.ring()
+        await asyncio.sleep(21)
+        assert 5 <= world.num_transfers <= 10
+
+    in_world(scenario)
+
+
+def test_nobody_is_withdrawn_for_the_time_this_node_stood_still() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        before = len(world.hsdirs.uploads)
+        cast("VirtualTimeLoop", asyncio.get_running_loop()).jump(20)
+        await asyncio.sleep(5)
+        assert len(world.hsdirs.uploads) == before
+        world.kill(CYD)
+        await eventually(lambda: world.state.members[CYD].presence is Presence.WITHDRAWN, 8)
 
     in_world(scenario)

@@ -26,6 +26,13 @@ def test_silence_counts_from_the_last_heartbeat() -> None:
     assert _heard((B, 0)).silent_s(B, now=4.0) == 3.0
 
 
+def test_silence_while_this_node_did_not_listen_is_nobodys_fault() -> None:
+    table = _heard((B, 0))
+    table.excuse_silence(20.0)
+    assert table.silent_s(B, now=21.0) == 1.0
+    assert table.silent_s(C, now=21.0) == 1.0
+
+
 def test_clock_ahead_of_both_peers_is_seen_as_ours() -> None:
     table = _heard((B, -40_000), (C, -41_000))
     assert table.own_clock_offset_ms((A, B, C), myself=A) == 40_000

@@ -291,6 +291,7 @@ def test_turn_of_the_time_period_publishes_the_period_to_come() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)
         later = START.replace(minute=0) + timedelta(hours=21)  # past 12:00 UTC of the next day
+        world.set_clocks(timedelta(hours=21))
         world.consensus = consensus(valid_after=later)
         world.ring()
         newest = TimePeriod.containing(later, TIMES)

@@ -175,6 +175,8 @@ class ModelCluster:
         if world.leader is None or self._name not in world.alive:
             await asyncio.sleep(timeout_s)
             return ProposalResult(outcome=Outcome.UNKNOWN, verdict=None, detail="no answer")
+        if world.loses(command):
+            return ProposalResult(outcome=Outcome.UNKNOWN, verdict=None, detail="it got lost")
         world.state, verdict = apply_bytes(world.state, command)
         world.index += 1
         world.ring()
@@ -182,8 +184,11 @@ class ModelCluster:
 
     async def transfer(self, to: NodeId | None, timeout_s: float) -> None:  # noqa: ARG002
         await asyncio.sleep(0.01)
+        self._world.num_transfers += 1
         if self._world.leader != self._name:
             raise RaftError("only the leader can hand over")
+        if self._world.keeps_leader:
+            raise RaftError("nobody took it")
         others = [name for name in sorted(self._world.alive) if name != self._name]
         self._world.elect(to or others[0])
 
@@ -245,6 +250,9 @@ class World:
         self.index = 1
         self.alive = set(NAMES)
         self.bells: dict[NodeId, Callable[[], None]] = {}
+        self.loses: Callable[[bytes], bool] = lambda _: False  # which commands get lost
+        self.keeps_leader = False  # whether every transfer of the leadership fails
+        self.num_transfers = 0
         self.consensus = consensus()
         self.hsdirs = HsDirs()
         self.tors = {name: ModelTor(self, name) for name in NAMES}
@@ -300,6 +308,11 @@ class World:
         """Give a node's tor these introduction points."""
         self.tors[name].local = replace(local_points(*numbers))
         self.nodes[name].ring()
+
+    def set_clocks(self, by: timedelta) -> None:
+        """Set every node's wall clock, forward or back."""
+        for clock in self.clocks.values():
+            clock.skew_s += by.total_seconds()
 
     def on_show(self) -> set[frozenset[int]]:
         """What the HSDirs responsible now list, one set if all say the same."""

@@ -8,8 +8,8 @@ import pytest
 from rbcluster.core.apply import MAX_FLOOR, MAX_REVISION_STEP, apply, apply_bytes
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Applied, Command, Refused
-from rbcluster.core.ids import Term, UnixMs
-from rbcluster.core.state import ClusterState, Office, Policy, Presence, Publication, Role
+from rbcluster.core.ids import NodeId, Term, UnixMs
+from rbcluster.core.state import ClusterState, Member, Office, Policy, Presence, Publication, Role
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.time_period import TimePeriod
 from tests.unit.core.builders import (
@@ -471,6 +471,17 @@ def test_even_a_mistake_of_ours_ends_as_a_refusal() -> None:
     state, verdict = apply_bytes(broken, encode_command(take_office()))
     assert state is broken
     assert verdict == Refused("internal error: AttributeError")
+
+
+def test_running_out_of_memory_is_no_verdict() -> None:
+    """Refused on this node alone, the command would leave it with another state than the others."""
+
+    class TooLarge(dict[NodeId, Member]):
+        def get(self, *_: object) -> Member:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        apply_bytes(replace(FOUNDED, members=TooLarge()), encode_command(take_office()))
 
 
 def test_instants_do_not_order_commands() -> None:

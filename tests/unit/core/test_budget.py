@@ -63,6 +63,14 @@ def test_time_that_runs_backwards_refills_nothing_and_does_not_stop_later_refill
     assert budget.next_allowed_at(after, POLICY, earlier, is_withdrawal=True) == earlier + 10_000
 
 
+def test_a_clock_set_far_back_does_not_stop_publishing_until_the_old_time_comes() -> None:
+    _, empty = spend_all(POLICY, T0, is_withdrawal=True)
+    earlier = UnixMs(T0 - 60_001)
+    assert budget.next_allowed_at(empty, POLICY, earlier, is_withdrawal=False) == earlier
+    after = budget.spend(empty, POLICY, earlier, is_withdrawal=False)
+    assert after == UploadBudget(millitokens=4_000, updated_at=earlier)
+
+
 _POLICIES = st.builds(
     Policy, upload_burst=st.integers(1, 8), upload_every_ms=st.integers(1, 20_000)
 )

@@ -108,6 +108,16 @@ def test_a_descriptor_that_is_up_to_date_waits_for_its_renewal() -> None:
     assert decided() == Wait(until=REFRESH_AT, why="it is up to date")
 
 
+def test_a_clock_set_back_makes_a_descriptor_due_at_once() -> None:
+    assert decided(at=NOW - 60_000) == Wait(until=REFRESH_AT, why="it is up to date")
+    assert decided(at=NOW - 60_001) == go(Reason.DUE)
+
+
+def test_a_clock_set_back_does_not_prolong_the_gathering_of_changes() -> None:
+    more = want(point(1), point(2), point(3))
+    assert decided(more, at=NOW, differs_since=NOW + 1) == go(Reason.POINTS_CHANGED)
+
+
 def test_an_empty_descriptor_is_never_published() -> None:
     for publication in (None, PUBLISHED):
         assert decided(want(), publication, differs_since=SETTLED) == Wait(

@@ -10,9 +10,12 @@ import pytest_asyncio
 from rbcluster.api.client import NoDaemon
 from rbcluster.config import Config, load_config
 from rbcluster.core.ids import NodeId
+from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.identity import parse_tor_secret_key
+from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.lab.cluster import SERVICE, LabCluster
 from rbcluster.lab.network import PrivateNetwork
+from rbcluster.lab.webpage import WebPage
 
 
 class PlaceOnly(PrivateNetwork):
@@ -63,6 +66,20 @@ def test_every_node_has_the_key_of_the_address_they_share(
         key_file = node.paths.key_dir(SERVICE) / "hs_ed25519_secret_key"
 
         assert parse_tor_secret_key(key_file.read_bytes()).public == cluster.address.identity
+
+
+async def test_a_key_at_hand_is_imported(tmp_path: Path) -> None:
+    keypair = IdentityKeypair.from_seed(bytes(range(32)))
+    key_file = tmp_path / "seed"
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(bytes(range(32)))
+    async with WebPage("a") as page:
+        made = LabCluster(PlaceOnly(tmp_path), ("a",), key=key_file)
+        made.pages["a"] = page
+        await made.prepare()
+
+    assert made.address == OnionAddress(keypair.public)
+    await made.stop()
 
 
 def test_every_managed_tor_joins_the_network_and_ends_with_the_lab(config: Config) -> None:

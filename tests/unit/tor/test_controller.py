@@ -300,3 +300,30 @@ async def test_recovery_is_logged_too(
         port.answers["AUTHENTICATE"] = single("OK")
         await watched.until(lambda: watched.tor.status.is_usable)
     assert "all is well again" in caplog.text
+
+
+async def test_a_bug_in_a_session_is_logged_and_a_new_session_is_begun(
+    port: FakeControlPort,
+    settings: TorSettings,
+    service: ServiceSettings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+    is_well_again = asyncio.Event()
+
+    def on_change() -> None:
+        told.extend(tor.status.faults)
+        if port.num_connections == 1 and not tor.status.faults:
+            raise ZeroDivisionError
+        if tor.status.connected:
+            is_well_again.set()
+
+    port.answers["GETCONF"] = options(service)
+    tor = TorController(settings, (service,), on_change)
+    running = asyncio.create_task(tor.run())
+    async with asyncio.timeout(20):
+        await is_well_again.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert told == ["a bug ended the session with tor, see the log; it is begun anew"]
+    assert "ZeroDivisionError" in caplog.text

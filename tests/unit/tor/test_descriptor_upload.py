@@ -223,3 +223,27 @@ async def test_a_fetch_passes_an_earlier_uploads_late_answer_by(
     await port.asked(_POST, times=2)
     port.send(_UPLOADED)
     assert (await uploading).outcome is UploadOutcome.UPLOADED
+
+
+async def test_an_upload_that_tor_refuses_settles_no_earlier_one(
+    port: FakeControlPort, upload: Upload
+) -> None:
+    await _give_up(upload)
+    port.answers["+HSPOST"] = single("Server not found", 552)
+    assert (await upload(make_document(1, revision=8))).outcome is UploadOutcome.NOT_SENT
+    port.answers["+HSPOST"] = single("OK")
+    uploading = asyncio.create_task(upload(make_document(1, revision=9), timeout_s=0.3))
+    await port.asked(_POST, times=3)
+    port.send(_UPLOADED)  # of the first, too late
+    assert (await uploading).outcome is UploadOutcome.NO_ANSWER
+
+
+async def test_nothing_is_kept_of_hsdirs_that_answered(
+    port: FakeControlPort, upload: Upload, exchange: HsDirExchange
+) -> None:
+    uploading = asyncio.create_task(upload())
+    await port.asked(_POST)
+    assert len(exchange._locks) == 1
+    port.send(_UPLOADED)
+    await uploading
+    assert len(exchange._locks) == len(exchange._debts) == 0

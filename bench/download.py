@@ -1,0 +1,110 @@
+"""How fast a large download runs through the merged descriptor, against one through tor's own.
+
+Run: ``python -m bench.download [--megabytes 20] [--trials 20]``.
+
+In one private network: a cluster of three nodes with one address, and three plain tors that publish
+a service each. Three, since every tor has its guards, and some paths are longer for the machine
+than others. One visitor downloads from the one and from the others in turn, each time over fresh
+circuits, so that whatever else the machine does meets both. Prints each pair, the medians, and what
+95 of 100 reach; the ratio is that of a pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import cycle
+
+from rbcluster.hs.address import OnionAddress
+from rbcluster.lab.cluster import DEFAULT_NAMES, LabCluster, is_served
+from rbcluster.lab.network import PrivateNetwork
+from rbcluster.lab.plain_service import PlainService
+from rbcluster.lab.visitor import Visitor
+from rbcluster.lab.webpage import WebPage
+
+SERVE_LIMIT_S = 120.0
+VISIT_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """All that is compared, running."""
+
+    visitor: Visitor
+    cluster: LabCluster
+    plain: tuple[PlainService, ...]
+
+
+@asynccontextmanager
+async def running_stand() -> AsyncIterator[Stand]:
+    """Start everything in a network of its own."""
+    async with AsyncExitStack() as stack:
+        network = await stack.enter_async_context(PrivateNetwork())
+        visitor = await stack.enter_async_context(Visitor(network))
+        cluster = await stack.enter_async_context(LabCluster(network))
+        plain = []
+        for name in DEFAULT_NAMES:
+            page = await stack.enter_async_context(WebPage(name))
+            service = PlainService(network, f"plain-{name}", page.address)
+            plain.append(await stack.enter_async_context(service))
+        await cluster.wait_until(is_served, "a merged descriptor", SERVE_LIMIT_S)
+        yield Stand(visitor=visitor, cluster=cluster, plain=tuple(plain))
+
+
+async def download(visitor: Visitor, address: OnionAddress, num_bytes: int) -> float:
+    """Download once; return the speed in MB/s.
+
+    A visit that fails (a rotation may come in between) is made again.
+    """
+    while True:
+        visit = await visitor.visit(address, path=f"/bytes/{num_bytes}", timeout_s=VISIT_LIMIT_S)
+        if visit.ok:
+            return visit.bytes_per_second / 1e6
+        print(f"again, since: {visit.error}", file=sys.stderr, flush=True)
+
+
+async def measure(trials: int, num_bytes: int) -> list[tuple[float, float]]:
+    """Return the speeds of the cluster and of a plain service (MB/s), trial by trial."""
+    pairs = []
+    async with running_stand() as stand:
+        print(f"{'MB/s':10}{'merged':>10}{'tor':>10}{'ratio':>10}", flush=True)
+        for trial, plain in zip(range(trials), cycle(stand.plain), strict=False):
+            addresses = (stand.cluster.address, plain.address)
+            first, second = addresses if trial % 2 else reversed(addresses)
+            speed = {a: await download(stand.visitor, a, num_bytes) for a in (first, second)}
+            ours, tors = (speed[address] for address in addresses)
+            show(str(trial + 1), ours, tors, ours / tors)
+            pairs.append((ours, tors))
+    return pairs
+
+
+def show(name: str, ours: float, tors: float, ratio: float) -> None:
+    """Print one line of the table."""
+    print(f"{name:10}{ours:10.2f}{tors:10.2f}{ratio:10.2f}", flush=True)
+
+
+def slowest(values: list[float]) -> float:
+    """Return what 95 of 100 reach."""
+    return sorted(values)[len(values) * 5 // 100]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=20)
+    arguments = parser.parse_args()
+    pairs = asyncio.run(measure(arguments.trials, arguments.megabytes * 1_000_000))
+    columns = [list(column) for column in zip(*pairs, strict=True)]
+    columns.append([ours / tors for ours, tors in pairs])
+    show("median", *(statistics.median(column) for column in columns))
+    show("95 of 100", *(slowest(column) for column in columns))
+
+
+if __name__ == "__main__":
+    main()

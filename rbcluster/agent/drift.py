@@ -1,0 +1,75 @@
+"""Where this node's cluster.toml says something else than the cluster has agreed on.
+
+A cluster.toml only founds the cluster; afterwards the replicated state is the truth. What differs
+is shown, never silently applied, and never silently ignored either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from typing import TypeVar
+
+from rbcluster.core.commands import SeedCluster
+from rbcluster.core.state import ClusterState, Member, Policy, Presence
+
+K = TypeVar("K")
+
+_OURS_ALONE = frozenset({"shuffle_seed", "presence"})  # not written in a cluster.toml
+
+
+def differences(seed: SeedCluster, state: ClusterState) -> tuple[str, ...]:
+    """Name every setting that differs; none before the cluster is founded.
+
+    :param seed: how this node's cluster.toml would found the cluster.
+    """
+    if not state.is_seeded:
+        return ()
+    members = {member.node: member for member in seed.members}
+    return (
+        *_values("cluster.name", seed.name, state.name),
+        *_policy(seed.policy, state.policy),
+        *_names("node", members, state.members),
+        *_names("service", seed.services, state.services),
+        *(
+            difference
+            for node in sorted(members.keys() & state.members.keys())
+            for difference in _member(members[node], state.members[node])
+        ),
+    )
+
+
+def _policy(ours: Policy, agreed: Policy) -> Iterator[str]:
+    for field in fields(Policy):
+        if field.name not in _OURS_ALONE:
+            yield from _values(
+                f"publish.{field.name}", getattr(ours, field.name), getattr(agreed, field.name)
+            )
+
+
+def _member(ours: Member, agreed: Member) -> Iterator[str]:
+    agreed = replace(agreed, presence=Presence.LIVE)
+    for field in fields(Member):
+        if field.name not in _OURS_ALONE:
+            yield from _values(
+                f"node {agreed.node}: {field.name}",
+                _plain(getattr(ours, field.name)),
+                _plain(getattr(agreed, field.name)),
+            )
+
+
+def _names(what: str, ours: Mapping[K, object], agreed: Mapping[K, object]) -> Iterator[str]:
+    for name in ours.keys() - agreed.keys():
+        yield f"{what} {name} is not in the cluster"
+    for name in agreed.keys() - ours.keys():
+        yield f"{what} {name} of the cluster is missing"
+
+
+def _values(key: str, ours: object, agreed: object) -> Iterator[str]:
+    if ours != agreed:
+        yield f"{key} is {ours}, the cluster has {agreed}"
+
+
+def _plain(value: object) -> object:
+    """Show an enumeration by its word."""
+    return getattr(value, "value", value)

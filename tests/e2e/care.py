@@ -1,0 +1,135 @@
+"""Care of a cluster that many tests share: mend it, wait until it is quiet, read its logs."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping, Sequence
+
+from rbcluster.agent.status_document import NodeStatus, StatusDocument
+from rbcluster.api.client import NoDaemon
+from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.visitor import Visit
+from rbcluster.lab.waiting import wait_for
+from tests.e2e.witness import Witness, control_of
+
+_MEND_LIMIT_S = 120.0
+_CALM_LIMIT_S = 180.0
+_MORE_VISITS = 10
+_MORE_LIMIT_S = 90.0  # a visit may hang for a minute
+_INFO = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ")
+_TOR_BUGS = ("Could not get valid INTRO2 keys", "Bug: ")
+
+
+def node_of(document: StatusDocument, name: str) -> NodeStatus:
+    return next(node for node in document["nodes"] if node["name"] == name)
+
+
+def leader_of(document: StatusDocument) -> str:
+    leader = document["cluster"]["leader"]
+    assert leader is not None, document["problems"]
+    return leader
+
+
+def revisions_of(document: StatusDocument) -> dict[int, int]:
+    """List the last revision of each time period's descriptor."""
+    return {
+        descriptor["period"]: descriptor["revision"]
+        for service in document["services"]
+        for descriptor in service["descriptors"]
+        if descriptor["revision"] is not None
+    }
+
+
+def hides(document: StatusDocument, name: str) -> bool:
+    """Tell whether every HSDir holds descriptors that show nothing of a node."""
+    shown = node_of(document, name)["on_show"]
+    return not shown and all(service["published"] for service in document["services"])
+
+
+async def mend(cluster: LabCluster) -> StatusDocument:
+    """Undo what a test left behind, and wait until all nodes serve."""
+    for node in cluster.nodes.values():
+        node.signal_tor(signal.SIGCONT)
+        node.start()
+    return await cluster.wait_until(is_served, "a healthy cluster", _MEND_LIMIT_S)
+
+
+async def agreement(cluster: LabCluster) -> StatusDocument:
+    """Wait until every node reports the same healthy state, byte for byte."""
+
+    async def look() -> StatusDocument | None:
+        try:
+            documents = [await cluster.status(name) for name in cluster.nodes]
+        except NoDaemon:
+            return None
+        digests = {document["cluster"]["state_digest"] for document in documents}
+        return documents[0] if len(digests) == 1 and all(map(is_served, documents)) else None
+
+    return await wait_for(look, "one state on all nodes", _MEND_LIMIT_S)
+
+
+async def calm(cluster: LabCluster, witness: Witness, for_s: float) -> StatusDocument:
+    """Wait until all nodes agree and nothing will change by itself for some time."""
+
+    async def look() -> StatusDocument | None:
+        if await witness.calm_s() < for_s:
+            return None
+        document = await agreement(cluster)
+        return document if await witness.calm_s() >= for_s else None
+
+    return await wait_for(look, f"{for_s:g} s of calm", _CALM_LIMIT_S)
+
+
+async def more(visits: Sequence[Visit]) -> None:
+    """Wait until a steady visitor has come by some more times."""
+    enough = len(visits) + _MORE_VISITS
+
+    async def look() -> bool | None:
+        return True if len(visits) >= enough else None
+
+    await wait_for(look, "further visits", _MORE_LIMIT_S)
+
+
+async def renew_points(cluster: LabCluster, name: str) -> None:
+    """Take all introduction points from a node, which makes new ones at once."""
+    async with control_of(cluster.nodes[name]) as connection:
+        circuits = await connection.getinfo("circuit-status")
+        for line in circuits.decode().splitlines():
+            if "PURPOSE=HS_SERVICE_INTRO" in line:
+                await connection.request(f"CLOSECIRCUIT {line.split()[0]}")
+
+
+class LogWatch:
+    """What nodes and their tors log from its making on."""
+
+    def __init__(self, cluster: LabCluster) -> None:
+        self._cluster = cluster
+        self._read_until = self._lengths()
+        self._expected: list[re.Pattern[str]] = []
+
+    def _lengths(self) -> Mapping[str, tuple[int, int]]:
+        nodes = self._cluster.nodes.values()
+        return {n.name: (len(n.log_text()), len(n.tor_log_text())) for n in nodes}
+
+    def expect(self, *patterns: str) -> None:
+        """Take lines that match one of these regular expressions for no finding."""
+        self._expected += map(re.compile, patterns)
+
+    def findings(self) -> list[str]:
+        """List what nobody expected: lines of nodes above INFO, and signs of bugs in tor's."""
+        found: list[str] = []
+        for node in self._cluster.nodes.values():
+            seen, seen_of_tor = self._read_until[node.name]
+            lines = [line for line in node.log_text()[seen:].splitlines() if not _INFO.match(line)]
+            lines += [
+                line
+                for line in node.tor_log_text()[seen_of_tor:].splitlines()
+                if any(bug in line for bug in _TOR_BUGS)
+            ]
+            found += [
+                f"{node.name}: {line}"
+                for line in lines
+                if not any(expected.search(line) for expected in self._expected)
+            ]
+        return found

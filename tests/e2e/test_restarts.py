@@ -1,0 +1,131 @@
+"""rbcluster's own processes restarted and killed, while their tors go on serving."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from rbcluster.agent.status_document import StatusDocument
+from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.visiting import steady_visits, visit_often
+from rbcluster.lab.visitor import Visit, Visitor
+from tests.e2e.care import (
+    LogWatch,
+    agreement,
+    calm,
+    leader_of,
+    more,
+    node_of,
+    renew_points,
+    revisions_of,
+)
+from tests.e2e.hsdirs import fetch_held
+from tests.e2e.witness import Witness
+
+_CALM_S = 40.0  # for a restart and what is seen of it
+_LIMIT_S = 60.0
+_VISITS = 30
+
+
+def failures(visits: list[Visit]) -> list[str]:
+    return [visit.error for visit in visits if visit.error is not None]
+
+
+def is_back(document: StatusDocument, name: str) -> bool:
+    """Tell whether a node sees all well, its own tor and links included."""
+    if not is_served(document):
+        return False
+    node = node_of(document, name)
+    return node["can_publish"] is True and node["state"] == "follower"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_restarted_follower_changes_nothing_outside(
+    cluster: LabCluster,
+    visitor: Visitor,
+    witness: Witness,
+    logs: LogWatch,
+    number: signal.Signals,
+) -> None:
+    before = await calm(cluster, witness, _CALM_S)
+    name = next(n for n in cluster.nodes if n != leader_of(before))
+    logs.expect(rf"WARNING rbcluster\.raft\.transport: no link with {name}: ")
+    node = cluster.nodes[name]
+    tor_pid, points = node.tor_pid, await witness.points_of(name)
+
+    async with steady_visits(visitor, cluster.address) as visits:
+        await (node.stop() if number is signal.SIGTERM else node.kill(with_tor=False))
+        node.start()
+        await cluster.wait_until(
+            lambda d: is_back(d, name), f"the return of {name}", _LIMIT_S, name=name
+        )
+        await more(visits)
+    after = await agreement(cluster)
+
+    assert failures(visits) == []
+    assert tor_pid is not None
+    assert node.tor_pid == tor_pid
+    assert await witness.points_of(name) == points
+    assert revisions_of(after) == revisions_of(before)
+    assert after["cluster"]["term"] == before["cluster"]["term"]
+    held = await fetch_held(visitor.tor, cluster.address)
+    assert {d.revision for d in held.descriptors.values()} == {
+        revisions_of(before)[held.period.number]
+    }
+
+
+async def test_all_nodes_killed_at_once_come_back_with_their_state(
+    cluster: LabCluster, visitor: Visitor, witness: Witness, logs: LogWatch
+) -> None:
+    logs.expect(r"WARNING rbcluster\.raft\.transport: no link with ")
+    before = await calm(cluster, witness, _CALM_S)
+    tor_pids = [node.tor_pid for node in cluster.nodes.values()]
+
+    for node in cluster.nodes.values():
+        node.send_kill(with_tor=False)
+    for node in cluster.nodes.values():
+        await node.kill(with_tor=False)
+        node.start()
+    after = await cluster.wait_until(is_served, "the return of all nodes", _LIMIT_S)
+
+    assert [node.tor_pid for node in cluster.nodes.values()] == tor_pids
+    assert after["cluster"]["name"] == before["cluster"]["name"]
+    assert after["cluster"]["term"] >= before["cluster"]["term"]
+    assert after["cluster"]["commit_index"] >= before["cluster"]["commit_index"]
+    old, new = revisions_of(before), revisions_of(after)
+    assert all(new[period] >= old[period] for period in old)
+    visits = await visit_often(visitor, cluster.address, _VISITS)
+    assert failures(visits) == []
+    assert {visit.text for visit in visits} == set(cluster.nodes)
+
+    await renew_points(cluster, next(iter(cluster.nodes)))
+    await cluster.wait_until(
+        lambda d: is_served(d) and all(revisions_of(d)[period] > new[period] for period in new),
+        "the next publication",
+        _LIMIT_S,
+    )
+    held = await fetch_held(visitor.tor, cluster.address)
+    assert min(d.revision for d in held.descriptors.values()) > new[held.period.number]
+
+
+async def test_a_leader_told_to_stop_hands_over_before_it_goes(
+    cluster: LabCluster, visitor: Visitor, witness: Witness, logs: LogWatch
+) -> None:
+    before = await calm(cluster, witness, _CALM_S)
+    leader = leader_of(before)
+    logs.expect(rf"WARNING rbcluster\.raft\.transport: no link with {leader}: ")
+
+    async with steady_visits(visitor, cluster.address) as visits:
+        await cluster.nodes[leader].stop()
+        without = await cluster.status()  # at once: nobody had to notice a silence
+        cluster.nodes[leader].start()
+        await cluster.wait_until(
+            lambda d: is_back(d, leader), f"the return of {leader}", _LIMIT_S, name=leader
+        )
+        await more(visits)
+
+    assert leader_of(without) not in {None, leader}
+    assert failures(visits) == []
+    old, new = revisions_of(before), revisions_of(await agreement(cluster))
+    assert all(new[period] >= old[period] for period in old)

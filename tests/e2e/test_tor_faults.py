@@ -1,0 +1,223 @@
+"""What befalls the tors of a cluster, and the relays they use."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from operator import itemgetter
+
+import pytest
+
+from rbcluster.agent.status_document import StatusDocument
+from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.network import BOOTSTRAPPED, PrivateNetwork
+from rbcluster.lab.node_process import NodeProcess
+from rbcluster.lab.tor_process import TorProcess
+from rbcluster.lab.visiting import visit_often
+from rbcluster.lab.visitor import Visit, Visitor
+from rbcluster.lab.waiting import wait_for
+from tests.e2e.care import (
+    LogWatch,
+    agreement,
+    calm,
+    hides,
+    leader_of,
+    node_of,
+    renew_points,
+    revisions_of,
+)
+from tests.e2e.hsdirs import fetch_held
+from tests.e2e.witness import Witness, control_of
+
+_CALM_S = 30.0
+_HAND_OVER_LIMIT_S = 30.0
+_WITHDRAWAL_LIMIT_S = 75.0
+_RETURN_LIMIT_S = 90.0
+_REPLACEMENT_LIMIT_S = 40.0
+_VISITS = 30
+
+
+async def visits_of(cluster: LabCluster, visitor: Visitor) -> set[str]:
+    """Visit some times, each time with a descriptor just fetched; return who answered."""
+    visits: Sequence[Visit] = await visit_often(visitor, cluster.address, _VISITS, refetch=True)
+    assert [visit.error for visit in visits if not visit.ok] == []
+    return {visit.text for visit in visits}
+
+
+@contextmanager
+def locked_out(node: NodeProcess) -> Iterator[None]:
+    """Hold a node's tor directory as another tor would, so that no tor can start in it."""
+    descriptor = os.open(node.paths.tor_dir / "data" / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def test_a_leader_whose_tor_died_hands_over_and_returns_with_a_new_one(
+    cluster: LabCluster, visitor: Visitor, logs: LogWatch
+) -> None:
+    leader = leader_of(await agreement(cluster))
+    node, others = cluster.nodes[leader], set(cluster.nodes) - {leader}
+    tor_pid = node.tor_pid
+    logs.expect(r"WARNING rbcluster\.agent\.office: handing over to node=", r"controller: tor: ")
+    logs.expect(r"\[err\] set_options\(\): Bug: Acting on config options left us in a broken state")
+
+    node.signal_tor(signal.SIGKILL)
+    with locked_out(node):
+        handed_over = await cluster.wait_until(
+            lambda d: d["cluster"]["leader"] in others, "a hand-over", _HAND_OVER_LIMIT_S
+        )
+        hidden = await cluster.wait_until(
+            lambda d: hides(d, leader), f"descriptors without {leader}", _WITHDRAWAL_LIMIT_S
+        )
+        answered = await visits_of(cluster, visitor)
+    assert handed_over["cluster"]["leader"] in others
+    assert node_of(hidden, leader)["state"] == "follower"  # it lives, and says what ails it
+    assert node_of(hidden, leader)["faults"]
+    assert answered == others
+
+    await cluster.wait_until(is_served, f"the return of {leader}", _RETURN_LIMIT_S)
+    assert node.tor_pid not in {None, tor_pid}
+    assert await visits_of(cluster, visitor) == set(cluster.nodes)
+
+
+async def test_a_leader_whose_tor_hangs_hands_over_and_takes_no_visits(
+    cluster: LabCluster, visitor: Visitor, logs: LogWatch
+) -> None:
+    leader = leader_of(await agreement(cluster))
+    node, others = cluster.nodes[leader], set(cluster.nodes) - {leader}
+    tor_pid = node.tor_pid
+    logs.expect(r"WARNING rbcluster\.agent\.office: handing over to node=", r"controller: tor: ")
+
+    node.signal_tor(signal.SIGSTOP)
+    try:
+        await cluster.wait_until(
+            lambda d: d["cluster"]["leader"] in others, "a hand-over", _HAND_OVER_LIMIT_S
+        )
+        hidden = await cluster.wait_until(
+            lambda d: hides(d, leader), f"descriptors without {leader}", _WITHDRAWAL_LIMIT_S
+        )
+        answered = await visits_of(cluster, visitor)
+    finally:
+        node.signal_tor(signal.SIGCONT)
+    assert any("within 2 s" in fault for fault in node_of(hidden, leader)["faults"])
+    assert answered == others
+
+    await cluster.wait_until(is_served, f"the return of {leader}", _RETURN_LIMIT_S)
+    assert node.tor_pid == tor_pid
+    assert await visits_of(cluster, visitor) == set(cluster.nodes)
+
+
+@pytest.mark.usefixtures("logs")
+async def test_a_reload_of_tor_changes_nothing_outside(
+    cluster: LabCluster, visitor: Visitor, witness: Witness
+) -> None:
+    before = await calm(cluster, witness, _CALM_S)
+    name = next(n for n in cluster.nodes if n != leader_of(before))
+    node, points = cluster.nodes[name], await witness.points_of(name)
+    num_reloads = node.tor_log_text().count("Received reload signal")
+
+    node.signal_tor(signal.SIGHUP)
+
+    async def look() -> bool | None:
+        done = node.tor_log_text().count("Received reload signal") > num_reloads
+        return True if done else None
+
+    await wait_for(look, "the reload", _HAND_OVER_LIMIT_S)
+    answered = await visits_of(cluster, visitor)
+    async with control_of(node) as connection:
+        options = await connection.getconf("PublishHidServDescriptors", "HiddenServiceOptions")
+    after = await agreement(cluster)
+    assert ("publishhidservdescriptors", "0") in options
+    assert ("hiddenserviceonionbalanceinstance", "1") in options
+    assert await witness.points_of(name) == points
+    assert revisions_of(after) == revisions_of(before)
+    assert answered == set(cluster.nodes)
+
+
+async def test_a_node_whose_tor_would_publish_by_itself_is_withdrawn_until_that_is_set_right(
+    cluster: LabCluster, visitor: Visitor, logs: LogWatch
+) -> None:
+    leader = leader_of(await agreement(cluster))
+    name = next(n for n in cluster.nodes if n != leader)
+    logs.expect(r"controller: tor: PublishHidServDescriptors is 1: ")
+
+    async with control_of(cluster.nodes[name]) as connection:
+        await connection.request("SETCONF PublishHidServDescriptors=1")
+        hidden = await cluster.wait_until(
+            lambda d: hides(d, name), f"descriptors without {name}", _WITHDRAWAL_LIMIT_S
+        )
+        answered = await visits_of(cluster, visitor)
+        await connection.request("SETCONF PublishHidServDescriptors=0")
+    (fault,) = node_of(hidden, name)["faults"]
+    assert fault.startswith("PublishHidServDescriptors is 1")
+    assert any(fault in problem for problem in hidden["problems"])
+    assert answered == set(cluster.nodes) - {name}
+
+    await cluster.wait_until(is_served, f"the return of {name}", _RETURN_LIMIT_S)
+    assert await visits_of(cluster, visitor) == set(cluster.nodes)
+
+
+@pytest.mark.usefixtures("logs")
+async def test_the_points_at_a_dead_relay_are_soon_replaced(
+    cluster: LabCluster,
+    network: PrivateNetwork,
+    visitor: Visitor,
+    witness: Witness,
+) -> None:
+    document = await calm(cluster, witness, _CALM_S)
+    held = await fetch_held(visitor.tor, cluster.address)
+    shown = {p.relay for d in held.descriptors.values() for p in d.points}
+    relay = await find_spare(network, document, shown)
+    fingerprint = await fingerprint_of(relay)
+    num_points = points_held(document)
+    relay.kill()
+    try:
+
+        async def look() -> bool | None:
+            held = await fetch_held(visitor.tor, cluster.address, dead=fingerprint)
+            relays = {p.relay for d in held.descriptors.values() for p in d.points}
+            is_whole = points_held(await cluster.status()) == num_points
+            return True if fingerprint not in relays and is_whole else None
+
+        await wait_for(look, "another point instead of it", _REPLACEMENT_LIMIT_S)
+        assert await visits_of(cluster, visitor) == set(cluster.nodes)
+    finally:
+        relay.start()
+    await relay.wait_for_log(BOOTSTRAPPED, _RETURN_LIMIT_S)
+    await renew_points(cluster, leader_of(document))  # published to all HSDirs, this one too
+    await cluster.wait_until(is_served, "a descriptor on every HSDir", _REPLACEMENT_LIMIT_S)
+    await fetch_held(visitor.tor, cluster.address)
+
+
+def points_held(document: StatusDocument) -> dict[str, int]:
+    return {node["name"]: node["intro_points"] for node in document["nodes"]}
+
+
+async def fingerprint_of(relay: TorProcess) -> Fingerprint:
+    return Fingerprint.from_hex((await relay.getinfo("fingerprint")).decode())
+
+
+async def find_spare(
+    network: PrivateNetwork, document: StatusDocument, shown: Collection[Fingerprint]
+) -> TorProcess:
+    """Find a relay with an introduction point, and rather one that keeps no descriptor."""
+    hsdirs = {
+        hsdir["fingerprint"]
+        for service in document["services"]
+        for descriptor in service["descriptors"]
+        for hsdir in descriptor["hsdirs"]
+    }
+    candidates = []
+    for relay in network.processes[network.size.num_authorities :]:
+        fingerprint = await fingerprint_of(relay)
+        if fingerprint in shown:
+            candidates.append((str(fingerprint) in hsdirs, relay))
+    return min(candidates, key=itemgetter(0))[1]

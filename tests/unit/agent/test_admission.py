@@ -1,0 +1,163 @@
+"""What the leader lets into the log: who may say what, and points only with a real descriptor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rbcluster.agent.admission import candidate_periods, refusal
+from rbcluster.core.codec import encode_command
+from rbcluster.core.commands import Command, ReportIntroPoints
+from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.core.state import Presence
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.blinding import derive_blinded_keypair
+from rbcluster.hs.consensus_view import ConsensusView
+from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
+from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
+from rbcluster.hs.keys import IdentityKeypair
+from rbcluster.hs.time_period import TimePeriod
+from tests.unit.agent.world import ADA, BOB, CYD, MASTER, SITE, START, TIMES, consensus, point
+from tests.unit.core import builders
+
+VIEW = consensus()
+NOW = TimePeriod.containing(START, TIMES)
+STRANGER = IdentityKeypair.from_seed(bytes([9]) * 32)
+
+
+def descriptor(*numbers: int, master: IdentityKeypair = MASTER, period: TimePeriod = NOW) -> bytes:
+    content = DescriptorContent(
+        identity=master.public,
+        period=period,
+        keypair=derive_blinded_keypair(master, period),
+        revision=1,
+        points=tuple(map(point, numbers)),
+        traits=ServiceTraits(),
+    )
+    return build_descriptor(content, START, bytes)
+
+
+GOOD = ReportIntroPoints(
+    node=BOB,
+    service=SITE,
+    points=(point(1), point(2)),
+    traits=ServiceTraits(),
+    descriptor=descriptor(1, 2, 3),
+    reported_at=UnixMs(0),
+)
+
+
+def verdict(
+    command: Command, sender: NodeId = BOB, view: ConsensusView | None = VIEW
+) -> str | None:
+    """What ada, who leads, says to a command."""
+    return refusal(sender, encode_command(command), myself=ADA, consensus=view)
+
+
+def test_points_that_a_descriptor_of_the_service_lists_are_let_in() -> None:
+    assert verdict(GOOD) is None
+
+
+def test_node_may_report_only_some_of_its_descriptors_points() -> None:
+    assert verdict(replace(GOOD, points=(point(3),))) is None
+
+
+@pytest.mark.parametrize("period", [NOW.previous(), NOW.next()])
+def test_neighbouring_periods_count_for_nodes_change_them_at_different_moments(
+    period: TimePeriod,
+) -> None:
+    assert verdict(replace(GOOD, descriptor=descriptor(1, 2, period=period))) is None
+
+
+def test_report_without_points_needs_no_proof() -> None:
+    assert verdict(replace(GOOD, points=(), descriptor=b""), view=None) is None
+
+
+@pytest.mark.parametrize("points", [GOOD.points, ()])
+@pytest.mark.parametrize("sender", [CYD, ADA])
+def test_node_speaks_for_itself_only_and_so_does_the_leader(
+    sender: NodeId, points: tuple[IntroPoint, ...]
+) -> None:
+    said = replace(GOOD, points=points)
+    assert verdict(said, sender=sender) == f"{sender} may not speak for bob"
+
+
+def test_descriptor_of_another_service_proves_nothing() -> None:
+    foreign = replace(GOOD, descriptor=descriptor(1, 2, master=STRANGER))
+    assert "the reported descriptor does not hold" in str(verdict(foreign))
+
+
+def test_descriptor_does_not_prove_points_of_another_service() -> None:
+    other = replace(GOOD, service=OnionAddress(STRANGER.public))
+    assert "the reported descriptor does not hold" in str(verdict(other))
+
+
+def test_points_that_the_descriptor_does_not_list_are_refused() -> None:
+    made_up = replace(GOOD, points=(point(1), point(4)))
+    assert "points that its descriptor does not list" in str(verdict(made_up))
+
+
+def test_point_with_another_key_is_another_point() -> None:
+    forged = replace(point(1), enc_key=point(4).enc_key)
+    assert "does not list" in str(verdict(replace(GOOD, points=(forged,))))
+
+
+def test_traits_must_be_those_of_the_descriptor() -> None:
+    single_hop = replace(GOOD, traits=ServiceTraits(single_onion_service=True))
+    assert verdict(single_hop) == "the report's traits are not those of its descriptor"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"hs-descriptor 3\n",
+        GOOD.descriptor[:2_000],
+        GOOD.descriptor.replace(b"revision-counter 1\n", b"revision-counter 2\n"),
+        descriptor(1, 2, period=NOW.next().next()),
+    ],
+    ids=["empty", "one line", "cut", "altered", "of a far period"],
+)
+def test_descriptor_that_does_not_hold_is_refused(document: bytes) -> None:
+    answer = verdict(replace(GOOD, descriptor=document))
+    assert answer is not None
+    assert answer.startswith("the reported descriptor does not hold: ")
+
+
+def test_leader_without_a_consensus_lets_no_points_in() -> None:
+    assert "no consensus to verify a report against" in str(verdict(GOOD, view=None))
+
+
+@pytest.mark.parametrize("data", [b"", b"no command", b"\xc1", b"\x93\xcc\xff\xa1x\x90"])
+def test_bytes_that_are_no_command_are_refused(data: bytes) -> None:
+    assert refusal(BOB, data, myself=ADA, consensus=VIEW)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        builders.SEED,
+        builders.take_office(BOB, 2**62),
+        builders.set_presence(CYD, Presence.WITHDRAWN, office_node=BOB),
+        builders.raise_floor(7, node=BOB),
+        builders.record_round(7, node=BOB),
+        builders.reserve(7, node=BOB),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_what_only_a_leader_may_say_is_taken_from_nobody_else(command: Command) -> None:
+    assert verdict(command, sender=BOB) == "bob does not lead: only the leader may say that"
+    assert verdict(command, sender=ADA) is None
+
+
+def test_leader_may_report_points_of_its_own() -> None:
+    assert verdict(replace(GOOD, node=ADA), sender=ADA) is None
+
+
+def test_candidate_periods_follow_the_consensus_and_not_the_clock() -> None:
+    later = consensus(START.replace(minute=0) + timedelta(days=5))
+    current, before, after = candidate_periods(later)
+    assert current.number == NOW.number + 5
+    assert (before, after) == (current.previous(), current.next())

@@ -1,0 +1,67 @@
+"""A cluster.toml that differs from what was agreed on is named, key by key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rbcluster.agent.drift import differences
+from rbcluster.core.apply import apply
+from rbcluster.core.commands import SeedCluster
+from rbcluster.core.state import ClusterState, Member, Policy, Presence, Role
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.keys import IdentityKeypair
+from tests.unit.agent.world import ADA, BOB, SITE
+
+SEED = SeedCluster(
+    name="world",
+    members=(Member(node=ADA, address="ada:1"), Member(node=BOB, address="bob:1")),
+    services={SITE: "site"},
+    policy=Policy(),
+)
+STATE, _ = apply(ClusterState(), SEED)
+BLOG = OnionAddress(IdentityKeypair.from_seed(bytes(32)).public)
+
+
+def test_file_that_founded_the_cluster_differs_in_nothing() -> None:
+    assert differences(SEED, STATE) == ()
+
+
+def test_nothing_differs_before_the_cluster_is_founded() -> None:
+    assert differences(SEED, ClusterState()) == ()
+
+
+def test_seed_of_the_shuffle_and_presence_are_no_difference() -> None:
+    withdrawn = replace(STATE.members[ADA], presence=Presence.WITHDRAWN)
+    state = replace(
+        STATE,
+        members={**STATE.members, ADA: withdrawn},
+        policy=replace(STATE.policy, shuffle_seed=bytes([1]) * 32),
+    )
+    assert differences(SEED, state) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (replace(SEED, name="moon"), "cluster.name is moon, the cluster has world"),
+        (
+            replace(SEED, policy=Policy(settle_ms=5)),
+            "publish.settle_ms is 5, the cluster has 1000",
+        ),
+        (
+            replace(SEED, members=(replace(SEED.members[0], role=Role.LEARNER), SEED.members[1])),
+            "node ada: role is learner, the cluster has voter",
+        ),
+        (
+            replace(SEED, members=(replace(SEED.members[0], address="ada:2"), SEED.members[1])),
+            "node ada: address is ada:2, the cluster has ada:1",
+        ),
+        (replace(SEED, members=SEED.members[:1]), "node bob of the cluster is missing"),
+        (replace(SEED, services={**SEED.services, BLOG: "blog"}), f"service {BLOG} is not in"),
+    ],
+)
+def test_each_difference_is_named(changed: SeedCluster, said: str) -> None:
+    (found,) = differences(changed, STATE)
+    assert said in found

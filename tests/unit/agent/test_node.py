@@ -1,0 +1,58 @@
+"""A node's loops: what peers say reaches them, and a bug in one stops none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from rbcluster.tor.intro_source import LocalIntroPoints
+from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
+from tests.unit.agent.world import ADA, BOB, CYD, World, eventually
+
+
+def test_message_that_is_no_heartbeat_is_named_with_its_sender_and_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(world: World) -> None:
+        await eventually(lambda: BOB in world.nodes[ADA].peers.records, limit_s=5)
+        before = world.nodes[ADA].peers.record(BOB)
+        world.nodes[ADA].hear(BOB, b"\xff not a heartbeat")
+        assert world.nodes[ADA].peers.record(BOB) == before
+
+    in_world(scenario)
+    (message,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
+    assert message.startswith("node=bob sent something else than a heartbeat")
+
+
+def test_loop_that_meets_a_bug_is_logged_as_one_and_started_anew(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_address: object) -> LocalIntroPoints | None:
+        raise ZeroDivisionError
+
+    async def scenario(world: World) -> None:
+        with monkeypatch.context() as spoiled:
+            spoiled.setattr(world.tors[CYD], "intro_points", broken)
+            await eventually(shows(world, 1, 2, 3, 11, 12, 13), limit_s=20)
+            assert world.leader == ADA  # the others were not disturbed
+        await eventually(shows(world, *EVERY_POINT), limit_s=20)
+
+    in_world(scenario)
+    bugs = [r for r in caplog.records if "a bug: the reporter loop failed" in r.message]
+    assert bugs
+    assert all(r.exc_info for r in bugs)
+
+
+def test_change_of_a_nodes_faults_is_told_at_once() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.tors[BOB].status = type(world.tors[BOB].status)(faults=("tor is gone",))
+        world.nodes[BOB].ring()
+        await asyncio.sleep(0.01)
+        record = world.nodes[ADA].peers.record(BOB)
+        assert record is not None
+        assert record.heartbeat.faults == ("tor is gone",)
+
+    in_world(scenario)

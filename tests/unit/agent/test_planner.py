@@ -1,0 +1,72 @@
+"""`plan`, remembered: the same answer as afresh, computed only when something changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rbcluster.agent.planner import Planner
+from rbcluster.core.commands import ReportIntroPoints, SeedCluster
+from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.core.plan import plan
+from rbcluster.core.state import ClusterState, Member, Policy
+from rbcluster.hs.intro_point import ServiceTraits
+from tests.unit.agent.world import ADA, BOB, SITE, START, consensus, point
+from tests.unit.core.builders import after
+
+
+def report(node: NodeId, number: int) -> ReportIntroPoints:
+    return ReportIntroPoints(
+        node=node,
+        service=SITE,
+        points=(point(number),),
+        traits=ServiceTraits(),
+        descriptor=b"signed",
+        reported_at=UnixMs(0),
+    )
+
+
+def founded() -> ClusterState:
+    members = tuple(Member(node=node, address=f"{node}:1") for node in (ADA, BOB))
+    seed = SeedCluster(name="x", members=members, services={SITE: "site"}, policy=Policy())
+    return after([seed, report(ADA, 1)])
+
+
+def test_nothing_is_wanted_before_there_is_a_consensus() -> None:
+    assert Planner().plan(founded(), None) == ()
+
+
+def test_answer_is_that_of_plan() -> None:
+    state, view = founded(), consensus()
+    assert Planner().plan(state, view) == plan(state, view)
+
+
+def test_the_same_question_is_not_computed_twice() -> None:
+    planner, state, view = Planner(), founded(), consensus()
+    assert planner.plan(state, view) is planner.plan(state, view)
+
+
+def test_changed_state_changes_the_answer() -> None:
+    planner, state, view = Planner(), founded(), consensus()
+    planner.plan(state, view)
+    changed = after([report(BOB, 2)], state)
+    assert planner.plan(changed, view) == plan(changed, view)
+    assert len(planner.plan(changed, view)[0].points) == 2
+
+
+def test_changed_consensus_changes_the_answer_though_the_state_is_the_same() -> None:
+    planner, state, view = Planner(), founded(), consensus()
+    before = planner.plan(state, view)
+    smaller = replace(view, hsdirs=view.hsdirs[:9])
+    assert planner.plan(state, smaller) == plan(state, smaller) != before
+
+
+def test_lost_consensus_is_an_answer_and_the_old_one_comes_back() -> None:
+    planner, state, view = Planner(), founded(), consensus()
+    before = planner.plan(state, view)
+    assert planner.plan(state, None) == ()
+    assert planner.plan(state, view) == before
+
+
+def test_turn_of_the_hour_keeps_both_periods_in_order() -> None:
+    wanted = Planner().plan(founded(), consensus(START))
+    assert [w.slot_time.slot.value for w in wanted] == ["first", "second"]

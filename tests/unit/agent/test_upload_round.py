@@ -1,0 +1,124 @@
+"""A round of uploads among HSDirs, commits and a clock that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from rbcluster.core.codec import decode_command
+from rbcluster.core.commands import RecordRound
+from rbcluster.core.ids import NodeId
+from rbcluster.core.state import Policy
+from rbcluster.errors import DescriptorLimitError
+from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
+from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows, uploads_by_key
+from tests.unit.agent.world import HsDirs, World, eventually
+
+
+class MoodyHsDirs(HsDirs):
+    """One HSDir in four fails each time in other words."""
+
+    num_failures = 0
+
+    async def post(
+        self, node: NodeId, hsdir: Fingerprint, document: bytes, timeout_s: float
+    ) -> UploadResult:
+        if hsdir.raw[0] % 4 == 0:
+            await asyncio.sleep(1)
+            self.num_failures += 1
+            return UploadResult(UploadOutcome.NO_ANSWER, f"failure {self.num_failures}")
+        return await super().post(node, hsdir, document, timeout_s)
+
+
+class BreakingHsDirs(HsDirs):
+    """The first post raises; the others of that moment would wait for long."""
+
+    has_raised = False
+    num_broken_off = 0
+
+    async def post(
+        self, node: NodeId, hsdir: Fingerprint, document: bytes, timeout_s: float
+    ) -> UploadResult:
+        if asyncio.get_running_loop().time() > 20:
+            return await super().post(node, hsdir, document, timeout_s)
+        if not self.has_raised:
+            self.has_raised = True
+            raise DescriptorLimitError("too long")
+        try:
+            await asyncio.sleep(timeout_s)
+        except asyncio.CancelledError:
+            self.num_broken_off += 1
+            raise
+        return UploadResult(UploadOutcome.NO_ANSWER, "silence")
+
+
+def test_failing_hsdir_does_not_put_off_the_renewal_at_the_others() -> None:
+    async def scenario(world: World) -> None:
+        world.hsdirs = hsdirs = MoodyHsDirs()
+        await asyncio.sleep(5 * 60)
+        assert hsdirs.num_failures > 4
+
+    policy = Policy(refresh_min_ms=120_000, refresh_max_ms=240_000)
+    for revisions in uploads_by_key(in_world(scenario, policy)).values():
+        assert len(revisions) >= 2
+
+
+def test_record_that_got_lost_is_made_again_without_another_round() -> None:
+    lost: list[bytes] = []
+
+    def loses(command: bytes) -> bool:
+        if isinstance(decode_command(command), RecordRound) and len(lost) < 4:
+            lost.append(command)
+            return True
+        return False
+
+    async def scenario(world: World) -> None:
+        world.loses = loses
+        await eventually(shows(world, *EVERY_POINT), limit_s=20)
+
+    world = in_world(scenario)
+    assert len(lost) == 4
+    assert {len(revisions) for revisions in uploads_by_key(world).values()} == {1}
+
+
+def test_record_that_got_lost_is_made_again_while_an_hsdir_is_down() -> None:
+    """Else nobody would know when to renew what the others hold."""
+    lost: list[bytes] = []
+
+    def loses(command: bytes) -> bool:
+        if isinstance(decode_command(command), RecordRound) and len(lost) < 4:
+            lost.append(command)
+            return True
+        return False
+
+    async def scenario(world: World) -> None:
+        world.loses = loses
+        world.hsdirs.down = {hsdir.fingerprint for hsdir in world.consensus.hsdirs[::4]}
+        await asyncio.sleep(50)
+        for publication in world.state.publications.values():
+            assert publication.refresh_at is not None
+            assert publication.reservation is not None
+            assert publication.accepted == {*publication.reservation.hsdirs} - world.hsdirs.down
+
+    in_world(scenario)
+
+
+def test_round_that_fails_breaks_its_other_uploads_off_and_the_next_one_repairs_it() -> None:
+    async def scenario(world: World) -> None:
+        world.hsdirs = hsdirs = BreakingHsDirs()
+        await eventually(lambda: hsdirs.num_broken_off == 7, limit_s=10)
+        await eventually(shows(world, *EVERY_POINT), limit_s=120)
+
+    in_world(scenario)
+
+
+def test_node_whose_clock_is_wrong_publishes_nothing_though_it_leads() -> None:
+    async def scenario(world: World) -> None:
+        world.set_clocks(timedelta(hours=-2))  # before the consensus became valid
+        await asyncio.sleep(60)
+        assert world.hsdirs.uploads == []
+        world.set_clocks(timedelta(hours=2))
+        await eventually(shows(world, *EVERY_POINT), limit_s=20)
+
+    in_world(scenario)

@@ -64,9 +64,14 @@ class Tor(Protocol):
         """What it holds for a service now, perhaps no points; None while that is not known."""
 
     async def upload(
-        self, address: OnionAddress, document: bytes, hsdir: Fingerprint, timeout_s: float
+        self,
+        address: OnionAddress,
+        document: bytes,
+        hsdir: Fingerprint,
+        may_send: Callable[[], bool],
+        timeout_s: float,
     ) -> UploadResult:
-        """Post a descriptor to one HSDir and wait for its answer."""
+        """Post a descriptor to one HSDir, if `may_send` still says so, and wait for its answer."""
 
     async def fetch(
         self, address: OnionAddress, hsdir: Fingerprint, timeout_s: float

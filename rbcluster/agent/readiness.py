@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from rbcluster.agent.clock import to_instant
 from rbcluster.core.ids import MAX_CLOCK_SPREAD_MS, UnixMs
@@ -17,7 +16,6 @@ from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.tor.settings import TorStatus
 
 MAX_CLOCK_OFFSET_MS = MAX_CLOCK_SPREAD_MS // 2  # to either side of the voters' median
-CONSENSUS_GRACE = timedelta(hours=24)  # tor, too, works on from a consensus this long expired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,9 @@ def _tor_faults(tor: TorStatus) -> Iterator[str]:
 def _consensus_faults(view: ConsensusView | None, wall_ms: UnixMs) -> Iterator[str]:
     if view is None:
         yield "tor has no consensus yet"
-    elif to_instant(wall_ms) > view.valid_until + CONSENSUS_GRACE:
+    # One more lifetime of grace: when the authorities fail, every node works on from the last one,
+    # and whether one leads or another makes no difference.
+    elif to_instant(wall_ms) > view.valid_until + (view.valid_until - view.valid_after):
         yield f"tor's consensus expired at {view.valid_until:%Y-%m-%d %H:%M} UTC"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rbcluster.agent.clock import to_instant
+from rbcluster.agent.drift import differences
 from rbcluster.agent.heartbeat import Heartbeat
 from rbcluster.agent.peers import PeerRecord
 from rbcluster.agent.status_document import (
@@ -50,7 +51,7 @@ class StatusInputs:
     exhausted: tuple[PublicationKey, ...]  # HSDirs refuse every revision (agent/revision_floor.py)
     now: float  # monotonic seconds
     wall_ms: UnixMs
-    seed: SeedCluster  # says who should be there, until the cluster is founded
+    seed: SeedCluster  # this node's cluster.toml: who should be there, until it is founded
 
 
 def status_document(inputs: StatusInputs) -> StatusDocument:
@@ -105,6 +106,11 @@ def _cluster_problems(inputs: StatusInputs) -> Iterator[str]:
         yield "no leader: a majority of the voters must run and reach each other"
     elif not inputs.state.is_seeded:
         yield "the cluster is being founded"
+    for difference in differences(inputs.seed, inputs.state):
+        yield (
+            f"cluster.toml of {inputs.node}: {difference}; the file only founds a cluster: "
+            "mend it to match"
+        )
     if not inputs.has_consensus:
         yield f"{inputs.node}: its tor has no consensus yet, so this node can't tell what is wanted"
 

@@ -20,6 +20,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 
 from rbcluster.agent.clock import Clock, to_instant
@@ -163,9 +164,19 @@ class UploadRoundRunner:
         return (
             not self._retired
             and self._context.may_publish()
+            and self._may_record(reservation)
+            and publication is not None
+            and publication.floor == reservation.revision
+        )
+
+    def _may_record(self, reservation: Reservation) -> bool:
+        """Tell whether what becomes of this round still counts."""
+        cluster, publication = self._context.cluster, self._publication()
+        return (
+            holds_office(cluster, self._context.node)
+            and cluster.view.term == reservation.term
             and publication is not None
             and publication.reservation == reservation
-            and publication.floor == reservation.revision
         )
 
     async def _upload(self, reservation: Reservation) -> None:
@@ -198,7 +209,8 @@ class UploadRoundRunner:
             for hsdir in round_.next_sends(now) if may_send else ():
                 round_ = round_.step(hsdir, UploadInput.SENT, now)
                 in_flight[self._post(reservation, hsdir)] = hsdir
-            if recorded.is_outdated(round_) and (not in_flight or now >= recorded.due_at):
+            is_news = recorded.is_outdated(round_) and self._may_record(reservation)
+            if is_news and (not in_flight or now >= recorded.due_at):
                 recorded = replace(recorded, due_at=now + RECORD_EVERY_S)
                 if await self._record(reservation, round_, refresh_at):
                     recorded = Recorded.of(round_, due_at=recorded.due_at)
@@ -227,9 +239,13 @@ class UploadRoundRunner:
             traits=wanted.traits,
         )
         document = build_descriptor(content, to_instant(context.clock.wall_ms()), context.rng)
-        if not self._may_send(reservation):  # building took time: look again, last of all
-            return UploadResult(outcome=UploadOutcome.NOT_SENT, detail="no longer in office")
-        return await context.tor.upload(wanted.service, document, hsdir, ANSWER_TIMEOUT_S)
+        return await context.tor.upload(
+            wanted.service,
+            document,
+            hsdir,
+            may_send=partial(self._may_send, reservation),
+            timeout_s=ANSWER_TIMEOUT_S,
+        )
 
     def _draw_refresh(self, reservation: Reservation) -> UnixMs:
         """Choose when to renew what this round uploads: once, for it ages from its beginning."""

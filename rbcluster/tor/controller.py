@@ -35,6 +35,7 @@ from rbcluster.tor.descriptor_upload import (
     UPLOAD_TIMEOUT_S,
     UploadOutcome,
     UploadResult,
+    always,
     upload_descriptor,
 )
 from rbcluster.tor.hsdir_exchange import HsDirExchange
@@ -100,16 +101,24 @@ class TorController:
         address: OnionAddress,
         document: bytes,
         hsdir: Fingerprint,
+        may_send: Callable[[], bool] = always,
         timeout_s: float = UPLOAD_TIMEOUT_S,
     ) -> UploadResult:
         """Upload a descriptor to one HSDir and wait for its answer.
 
+        :param may_send: asked just before anything is sent; uploads to one HSDir wait in turn.
         :raises DescriptorError: if `document` is no descriptor.
         """
         if self._connection is None or not self.status.is_usable:
             return UploadResult(UploadOutcome.NOT_SENT, self._reason())
         return await upload_descriptor(
-            self._connection, self._exchange, address, document, hsdir, timeout_s=timeout_s
+            self._connection,
+            self._exchange,
+            address,
+            document,
+            hsdir,
+            may_send=may_send,
+            timeout_s=timeout_s,
         )
 
     async def fetch(

@@ -11,6 +11,7 @@ Spec: control-spec 3.27 [HSPOST].
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -43,6 +44,11 @@ class UploadResult:
     detail: str = ""
 
 
+def always() -> bool:
+    """Let an upload go out whenever its turn comes."""
+    return True
+
+
 async def upload_descriptor(
     connection: ControlConnection,
     exchange: HsDirExchange,
@@ -50,11 +56,14 @@ async def upload_descriptor(
     document: bytes,
     hsdir: Fingerprint,
     *,
+    may_send: Callable[[], bool] = always,
     timeout_s: float = UPLOAD_TIMEOUT_S,
 ) -> UploadResult:
     """Upload to one HSDir and wait for its answer; uploads to the same one wait for each other.
 
     :param document: a whole, signed descriptor.
+    :param may_send: asked last of all, when the upload's turn has come: nothing is sent unless it
+        says so.
     :param timeout_s: for everything, waiting for earlier uploads included.
     :raises DescriptorError: if `document` is no descriptor.
     """
@@ -62,6 +71,8 @@ async def upload_descriptor(
     sent = False
     try:
         async with asyncio.timeout(timeout_s), exchange.talk(address, hsdir) as talk:
+            if not may_send():
+                return UploadResult(UploadOutcome.NOT_SENT, "no longer wanted")
             owed = talk.debt
             ambiguous = owed not in (None, content)
             talk.debt = content

@@ -105,8 +105,8 @@ def test_a_file_is_named_by_its_path_in_errors(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (None, "no such file: make one with `rbcluster init`"),
-        (b"\xff", "is not UTF-8 text at byte 0"),
-        (b"[cluster\n", r"is not TOML: .*line 1"),
+        (b"\xff", "is not UTF-8 text at byte 0: mend it after cluster.toml.example"),
+        (b"[cluster\n", r"is not TOML: .*line 1.*: mend it after cluster\.toml\.example"),
     ],
 )
 def test_an_unreadable_file_gets_one_sentence(

@@ -10,6 +10,8 @@ from datetime import timedelta
 
 import pytest
 
+from rbcluster.core.codec import decode_command
+from rbcluster.core.commands import RecordRound
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Policy, Presence
 from rbcluster.hs.blinding import derive_blinded_key, derive_blinded_keypair
@@ -141,6 +143,27 @@ def test_deposed_leader_uploads_nothing_more() -> None:
         assert {upload.node for upload in world.hsdirs.uploads[before:]} == {BOB}
 
     in_world(scenario)
+
+
+def test_deposed_leader_does_not_go_on_proposing_what_became_of_its_rounds() -> None:
+    late: list[RecordRound] = []
+
+    def is_late(data: bytes) -> bool:
+        command = decode_command(data)
+        if isinstance(command, RecordRound) and command.office_node == ADA:
+            late.append(command)
+        return False
+
+    async def scenario(world: World) -> None:
+        world.hsdirs.silent = {hsdir.fingerprint for hsdir in world.consensus.hsdirs[::2]}
+        await eventually(lambda: bool(world.hsdirs.uploads), limit_s=10)
+        world.elect(BOB)
+        await eventually(lambda: office_holder(world) == BOB, limit_s=5)
+        world.loses = is_late
+        await asyncio.sleep(60)
+
+    in_world(scenario)
+    assert late == []
 
 
 def test_leader_cut_off_from_the_majority_publishes_nothing() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from rbcluster.agent.clock import to_unix_ms
 from rbcluster.agent.readiness import (
-    CONSENSUS_GRACE,
     MAX_CLOCK_OFFSET_MS,
     Senses,
     clock_faults,
@@ -27,7 +26,7 @@ WELL = Senses(
     wall_ms=to_unix_ms(START),
     storage_fault=None,
 )
-EXPIRED = VIEW.valid_until + CONSENSUS_GRACE
+EXPIRED = VIEW.valid_until + (VIEW.valid_until - VIEW.valid_after)
 
 
 def at(instant: datetime) -> Senses:

@@ -27,6 +27,7 @@ from rbcluster.tor.descriptor_upload import UploadResult
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import (
     ADA,
+    BOB,
     MASTER,
     SITE,
     START,

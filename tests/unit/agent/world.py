@@ -220,9 +220,16 @@ class ModelTor:
         return self.local
 
     async def upload(
-        self, address: OnionAddress, document: bytes, hsdir: Fingerprint, timeout_s: float
+        self,
+        address: OnionAddress,
+        document: bytes,
+        hsdir: Fingerprint,
+        may_send: Callable[[], bool],
+        timeout_s: float,
     ) -> UploadResult:
         assert address == SITE
+        if not may_send():
+            return UploadResult(UploadOutcome.NOT_SENT, "no longer wanted")
         return await self._world.hsdirs.post(self._name, hsdir, document, timeout_s)
 
     async def fetch(

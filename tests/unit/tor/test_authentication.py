@@ -112,7 +112,7 @@ async def test_a_port_that_wants_a_password_says_so_if_there_is_none(
     port: FakeControlPort, connection: ControlConnection
 ) -> None:
     port.answers["PROTOCOLINFO"] = protocolinfo("HASHEDPASSWORD")
-    with pytest.raises(ControlPortError, match=r"asks for a password; set tor\.password"):
+    with pytest.raises(ControlPortError, match=r"asks for a password; set tor\.password_file,"):
         await authenticate(connection, None)
 
 
@@ -123,7 +123,9 @@ async def test_a_refused_password_is_an_error_without_the_password(
         "PROTOCOLINFO": protocolinfo("HASHEDPASSWORD"),
         "AUTHENTICATE": single("Authentication failed: Password did not match", 515),
     }
-    with pytest.raises(ControlPortError, match=r"refused authentication.*did not match") as refused:
+    with pytest.raises(
+        ControlPortError, match=r"did not match\); check tor\.password_file"
+    ) as refused:
         await authenticate(connection, "hunter2")
     assert "hunter2" not in str(refused.value)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -159,3 +161,38 @@ async def test_a_bug_in_the_event_callback_is_not_swallowed(
     with pytest.raises(ZeroDivisionError, match="CIRC"):
         async with open_connection(directory / "control", fail) as connection:
             await connection.getinfo("a")
+
+
+async def why_ended(*, by_reset: bool) -> str:
+    """Why a connection ended whose other side closed it in order, or cut it."""
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if by_reset:
+            linger = struct.pack("ii", 1, 0)  # close() then sends RST
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.close()
+        await asyncio.wait([asyncio.ensure_future(writer.wait_closed())])
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with open_connection((host, port), lambda _event: None) as opened:
+            with pytest.raises(ControlPortError) as ended:
+                await opened.ended()
+    return str(ended.value).removeprefix(f"control port 127.0.0.1:{port}: ")
+
+
+async def test_a_cut_connection_is_told_as_a_closed_one_lest_the_log_alternates() -> None:
+    closed = await why_ended(by_reset=False)
+    assert closed == "tor closed the connection; its log may say why"
+    assert await why_ended(by_reset=True) == closed
+
+
+async def test_a_port_that_nobody_listens_on_is_told_in_plain_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        host, port = gone.getsockname()
+    with pytest.raises(ControlPortError) as refused:
+        async with open_connection((host, port), lambda _event: None):
+            pass
+    assert str(refused.value).startswith(
+        f"cannot connect to control port 127.0.0.1:{port} (Connection refused); check that tor runs"
+    )

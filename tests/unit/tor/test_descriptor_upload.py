@@ -11,7 +11,7 @@ from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.tor import hsdir_exchange
 from rbcluster.tor.connection import ControlConnection, open_connection
 from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
-from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult, upload_descriptor
+from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult, always, upload_descriptor
 from rbcluster.tor.framing import Event
 from rbcluster.tor.hs_desc import parse_hs_desc
 from rbcluster.tor.hsdir_exchange import HsDirExchange
@@ -46,10 +46,13 @@ async def connection(
 @pytest.fixture
 def upload(connection: ControlConnection, exchange: HsDirExchange) -> Upload:
     async def run(
-        document: bytes = _DOCUMENT, hsdir: Fingerprint = HSDIR, timeout_s: float = 10.0
+        document: bytes = _DOCUMENT,
+        hsdir: Fingerprint = HSDIR,
+        timeout_s: float = 10.0,
+        may_send: Callable[[], bool] = always,
     ) -> UploadResult:
         return await upload_descriptor(
-            connection, exchange, ADDRESS, document, hsdir, timeout_s=timeout_s
+            connection, exchange, ADDRESS, document, hsdir, may_send=may_send, timeout_s=timeout_s
         )
 
     return run
@@ -152,6 +155,20 @@ async def test_an_upload_that_gets_no_turn_was_not_sent(
     assert (await upload(timeout_s=0.01)).outcome is UploadOutcome.NOT_SENT
     port.send(_UPLOADED)
     assert (await first).outcome is UploadOutcome.UPLOADED
+
+
+async def test_an_upload_no_longer_wanted_when_its_turn_comes_is_not_sent(
+    port: FakeControlPort, upload: Upload
+) -> None:
+    in_office = True
+    first = asyncio.create_task(upload())
+    await port.asked(_POST)
+    second = asyncio.create_task(upload(may_send=lambda: in_office))
+    in_office = False
+    port.send(_UPLOADED)
+    assert (await first).outcome is UploadOutcome.UPLOADED
+    assert (await second).outcome is UploadOutcome.NOT_SENT
+    assert sum(line == _POST for line in port.requests) == 1
 
 
 async def _give_up(upload: Upload) -> None:

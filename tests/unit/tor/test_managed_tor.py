@@ -177,7 +177,7 @@ async def test_a_missing_tor_is_an_error_with_its_remedy(
     "faulty",
     [
         ("echo Tor version 0.4.5.16.", r"runs Tor 0\.4\.5\.16; rbcluster needs 0\.4\.6"),
-        ("echo hello", "does not tell a Tor version"),
+        ("echo hello", r"does not tell a Tor version; set tor\.binary"),
         ("exit 1", "does not tell a Tor version"),
         ("[ $1 = --version ] && echo Tor version 0.4.8.1.", "did not start.*exit code 1"),
         ("echo Tor version 0.4.8.1.", "tor died as it started"),

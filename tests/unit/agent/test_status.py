@@ -432,3 +432,10 @@ def test_hsdir_that_is_newly_responsible_is_pending_and_the_others_keep_what_the
 def test_without_a_consensus_nothing_is_said_to_be_published() -> None:
     (service,) = status_document(replace(HEALTHY, wanted=(), has_consensus=False))["services"]
     assert (service["published"], service["descriptors"]) == (False, [])
+
+
+def test_a_cluster_toml_that_says_otherwise_is_a_problem() -> None:
+    other = replace(SEED, policy=Policy(settle_ms=5))
+    document = status_document(replace(HEALTHY, seed=other))
+    assert document["health"] == "degraded"
+    assert any("publish.settle_ms is 5, the cluster has 1000" in p for p in document["problems"])

@@ -66,7 +66,7 @@ def decode_records(data: bytes, path: Path) -> tuple[list[object], int]:
 def damaged(path: Path, found: str) -> StorageError:
     """Make the error for a file that can't be trusted."""
     return StorageError(
-        f"{path} is damaged ({found}): restore it from a backup, or move {path.parent} away while "
+        f"{path} is damaged ({found}): move {path.parent} away while "
         "a majority of the other nodes is up, and this node fetches everything from them"
     )
 

@@ -11,7 +11,7 @@ from rbcluster.api.client import NoDaemon
 from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.visitor import Visit
 from rbcluster.lab.waiting import wait_for
-from tests.e2e.witness import Witness, control_of
+from tests.e2e.witness import Witness
 
 _MEND_LIMIT_S = 120.0
 _CALM_LIMIT_S = 180.0
@@ -89,15 +89,6 @@ async def more(visits: Sequence[Visit]) -> None:
         return True if len(visits) >= enough else None
 
     await wait_for(look, "further visits", _MORE_LIMIT_S)
-
-
-async def renew_points(cluster: LabCluster, name: str) -> None:
-    """Take all introduction points from a node, which makes new ones at once."""
-    async with control_of(cluster.nodes[name]) as connection:
-        circuits = await connection.getinfo("circuit-status")
-        for line in circuits.decode().splitlines():
-            if "PURPOSE=HS_SERVICE_INTRO" in line:
-                await connection.request(f"CLOSECIRCUIT {line.split()[0]}")
 
 
 class LogWatch:

@@ -142,7 +142,7 @@ def test_every_flipped_bit_is_found(tmp_path_factory: pytest.TempPathFactory, da
 )
 def test_damage_is_refused_with_file_and_remedy(path: Path, damage) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     path.write_bytes(damage(filled(path)))
-    with pytest.raises(StorageError, match=r"journal is damaged .* restore it from a backup"):
+    with pytest.raises(StorageError, match=r"journal is damaged .* fetches everything from them"):
         opened(path)
 
 

@@ -141,5 +141,5 @@ def test_a_damaged_file_is_refused_at_start(tmp_path: Path, damage) -> None:  # 
     path = tmp_path / "snapshot"
     write(store_of(path, b"one"), 5)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StorageError, match=r"snapshot is damaged .* restore it from a backup"):
+    with pytest.raises(StorageError, match=r"snapshot is damaged .* fetches everything from them"):
         store_of(path)

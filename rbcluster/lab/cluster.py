@@ -20,14 +20,14 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.api.client import NoDaemon, fetch_status
 from rbcluster.config import NodePaths, load_config
 from rbcluster.errors import RbclusterError
 from rbcluster.hs.address import OnionAddress
+from rbcluster.lab.lifetime import Lifetime
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.node_process import COMMAND, NodeProcess
 from rbcluster.lab.ports import LOOPBACK, PortReservation
@@ -50,7 +50,7 @@ def is_served(document: StatusDocument) -> bool:
     )
 
 
-class LabCluster:
+class LabCluster(Lifetime):
     """Nodes that serve one onion address in a private network.
 
     Its web pages live in the event loop that called `start`.
@@ -92,18 +92,6 @@ class LabCluster:
         :raises ConfigError: if the cluster was not started.
         """
         return load_config(self._config).services[0].address
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Make the cluster and start every node; `wait_until(is_served, ...)` tells when it serves.

@@ -19,11 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rbcluster.errors import TorError
 from rbcluster.lab.authority_keys import AuthorityPlace, make_authority_keys
+from rbcluster.lab.lifetime import Lifetime
 from rbcluster.lab.ports import LOOPBACK, PortReservation
 from rbcluster.lab.scratch import ScratchDirectory
 from rbcluster.lab.tor_process import TorProcess, end_processes
@@ -68,7 +67,7 @@ class NetworkSize:
         return self.voting_interval // _SECOND
 
 
-class PrivateNetwork:
+class PrivateNetwork(Lifetime):
     """Directory authorities and relays that are one Tor network, all of it under one directory."""
 
     def __init__(self, size: NetworkSize | None = None) -> None:
@@ -103,18 +102,6 @@ class PrivateNetwork:
             # On loopback tor learns a time-out of some 50 ms and then gives up good circuits.
             "LearnCircuitBuildTimeout 0",
         )
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     async def start(self, progress: Progress | None = None, timeout_s: float = 180) -> None:
         """Start every tor and wait until all have bootstrapped.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rbcluster.errors import TorError
 from rbcluster.hs.address import OnionAddress
+from rbcluster.lab.lifetime import Lifetime
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.tor_process import TorProcess
 from rbcluster.tor.connection import open_connection
@@ -19,7 +18,7 @@ _START_TIMEOUT_S = 120.0
 _ARGS_WITH_HSDIR = 4  # action, address, authorization, HSDir
 
 
-class PlainService:
+class PlainService(Lifetime):
     """A tor with one onion service, a new key, and nothing of ours in it.
 
     :param target: host and port that visitors of its port 80 are led to.
@@ -53,18 +52,6 @@ class PlainService:
     def address(self) -> OnionAddress:
         """Its address; tor makes one as it starts."""
         return OnionAddress.parse((self._directory / "service" / "hostname").read_text())
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Start tor and wait until every HSDir has its descriptors.

@@ -14,11 +14,10 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from rbcluster.errors import ControlPortError
 from rbcluster.hs.address import OnionAddress
+from rbcluster.lab.lifetime import Lifetime
 from rbcluster.lab.network import BOOTSTRAPPED, PrivateNetwork
 from rbcluster.lab.socks import SocksError, open_through_socks
 from rbcluster.lab.tor_process import TorProcess
@@ -57,7 +56,7 @@ class Visit:
         return len(self.body) / (self.seconds - self.connected_s)
 
 
-class Visitor:
+class Visitor(Lifetime):
     """A client tor with a SOCKS socket of its own in a private network."""
 
     def __init__(self, network: PrivateNetwork, name: str = "visitor") -> None:
@@ -71,18 +70,6 @@ class Visitor:
     def visits(self) -> tuple[Visit, ...]:
         """Every visit so far, in the order of their ends."""
         return tuple(self._visits)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Start the client and wait until it can build circuits.

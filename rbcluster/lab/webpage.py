@@ -8,18 +8,18 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from aiohttp import web
 
+from rbcluster.lab.lifetime import Lifetime
 from rbcluster.lab.ports import LOOPBACK
 
 MAX_BYTES = 100_000_000
 _CHUNK: Final = bytes(65_536)
 
 
-class WebPage:
+class WebPage(Lifetime):
     """A page on a port of the loopback that the kernel chose.
 
     :param name: what the page says: which node a visitor reached.
@@ -40,18 +40,6 @@ class WebPage:
             raise RuntimeError("the web page was not started")
         host, port = self._runner.addresses[0]
         return host, port
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Listen.

@@ -21,9 +21,8 @@ was found, the rule.
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -40,6 +39,7 @@ from pydantic import (
     field_validator,
 )
 
+from rbcluster.config_faults import describe, relation_faults
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Policy, Role
 from rbcluster.endpoint import HostPort, OnionPort, parse_socket_path
@@ -51,7 +51,6 @@ from rbcluster.tor.settings import ControlEndpoint, TorMode
 DEFAULT_DATA_DIR = Path("/var/lib/rbcluster")
 NODE_VARIABLE = "RBCLUSTER_NODE"
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _POLICY = Policy()  # the defaults, stated once
 _MEND_TOML = "mend it after cluster.toml.example"
 _SYSTEM_CONTROL = Path("/run/tor/control")  # where Debian's tor listens
@@ -340,11 +339,11 @@ def parse_config(raw: Mapping[str, Any], *, base: Path, source: str = "cluster.t
     :param source: what to call it in errors.
     :raises ConfigError: as `load_config`.
     """
-    faults = list(_relation_faults(raw))
+    faults = list(relation_faults(raw))
     try:
         config = Config.model_validate(raw, context={"base": base})
     except ValidationError as error:
-        faults += [_describe(fault) for fault in error.errors()]
+        faults += [describe(fault, _known_keys) for fault in error.errors()]
     if faults:
         raise ConfigError("\n".join(f"{source}: {fault}" for fault in faults))
     return config
@@ -373,112 +372,6 @@ def resolve_node(
         f"cluster.toml has no node {names[0]!r} (from {origin}): say which of "
         f"{', '.join(known)} this machine is with --node or {NODE_VARIABLE}"
     )
-
-
-# Rules between keys. They look at the raw tables, so that they are reported together with faults
-# of single values; what is not even of the right shape is left to the models.
-
-
-def _relation_faults(raw: Mapping[str, Any]) -> Iterator[str]:
-    nodes, services = _tables(raw, "node"), _tables(raw, "service")
-    yield from _duplicates("node", "name", nodes)
-    yield from _duplicates("node", "address", nodes)
-    yield from _duplicates("service", "name", services)
-    yield from _duplicates("service", "address", services)
-    if nodes and all(node.get("role") == Role.LEARNER.value for _, node in nodes):
-        yield "node: every node is a learner: at least one must be a voter"
-    names = [str(service.get("name")) for _, service in services]
-    for index, node in nodes:
-        ports = node.get("ports")
-        for name in ports if isinstance(ports, dict) else ():
-            if name not in names:
-                known = ", ".join(map(repr, names)) or "none"
-                place = _key_path(("node", index, "ports", name))
-                yield f"{place}: no service has this name: there is {known}"
-    yield from _misplaced_tor_keys(raw, nodes)
-
-
-def _tables(raw: Mapping[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
-    value = raw.get(key)
-    entries = enumerate(value if isinstance(value, list) else ())
-    return [(index, entry) for index, entry in entries if isinstance(entry, dict)]
-
-
-def _duplicates(table: str, key: str, entries: list[tuple[int, dict[str, Any]]]) -> Iterator[str]:
-    """Find values given twice, also where they are spelled in two ways."""
-    seen: dict[str, int] = {}
-    for index, entry in entries:
-        if not isinstance(value := entry.get(key), str):
-            continue
-        try:
-            value = str(HostPort.parse(value))
-        except ValueError:
-            value = value.lower().removesuffix(".onion")
-        first = seen.setdefault(value, index)
-        if first != index:
-            yield (
-                f"{table}[{index}].{key}: {entry[key]!r} is that of {table}[{first}] too: "
-                f"each {table} needs its own"
-            )
-
-
-def _misplaced_tor_keys(
-    raw: Mapping[str, Any], nodes: list[tuple[int, dict[str, Any]]]
-) -> Iterator[str]:
-    """Find keys that the mode in force would silently ignore."""
-    common = raw.get("tor")
-    base = common if isinstance(common, dict) else {}
-    mode = base.get("mode", TorMode.MANAGED.value)
-    tables = [("tor", base, mode)]
-    for index, node in nodes:
-        if isinstance(own := node.get("tor"), dict):
-            tables.append((f"node[{index}].tor", own, own.get("mode", mode)))
-    used_in = {
-        "control": TorMode.SYSTEM,
-        "password_file": TorMode.SYSTEM,
-        "binary": TorMode.MANAGED,
-        "extra": TorMode.MANAGED,
-    }
-    for place, table, in_force in tables:
-        for key, needed in used_in.items():
-            other = TorMode.MANAGED if needed is TorMode.SYSTEM else TorMode.SYSTEM
-            if key in table and in_force == other.value:
-                yield f'{place}.{key}: has no use with mode = "{other.value}": remove one of them'
-
-
-_SHAPES = {  # TOML's words for what pydantic calls by Python's
-    "model_type": "it should be a table",
-    "dict_type": "it should be a table",
-    "tuple_type": 'it should be a list: ["...", "..."], or tables under [[two brackets]]',
-    "string_type": "it should be text in quotes",
-    "path_type": "it should be a path in quotes",
-}
-
-
-def _describe(fault: Any) -> str:
-    """Put one fault that pydantic found into words: key path, what was found, the rule."""
-    place = _key_path(fault["loc"])
-    if fault["type"] == "extra_forbidden":  # its value may be a secret put in the wrong place
-        return f"{place}: unknown key: known here are {', '.join(_known_keys(fault['loc']))}"
-    if fault["type"] == "missing":
-        return f"{place}: is missing: it must be given"
-    if fault["type"] == "value_error":  # one of our rules: it names what it found
-        return f"{place}: {fault['ctx']['error']}"
-    found = repr(fault["input"])
-    shown = found if len(found) <= 60 else found[:57] + "..."  # noqa: PLR2004 - keeps to one line
-    rule = _SHAPES.get(fault["type"], fault["msg"].replace("Input should", "it should"))
-    return f"{place}: {shown} found: {rule}"
-
-
-def _key_path(parts: tuple[int | str, ...]) -> str:
-    """Spell a place as TOML does; a key that is no bare one is quoted."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            path += f".{part}" if _BARE_KEY.fullmatch(part) else f".{part!r}"
-    return path.removeprefix(".")
 
 
 def _known_keys(place: tuple[int | str, ...]) -> list[str]:

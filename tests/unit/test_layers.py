@@ -23,6 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
     frozenset({"endpoint", "pki"}),
     frozenset({"raft", "tor"}),
+    frozenset({"config_faults"}),
     frozenset({"config"}),  # above the adapters: it makes their settings, they never read the file
     frozenset({"agent"}),
     frozenset({"api"}),

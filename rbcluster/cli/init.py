@@ -186,7 +186,7 @@ def _explain(directory: Path, config: Config) -> None:
         "Next, bring each node what is its own:",
         *copies,
         "",
-        "Start each with: systemctl enable --now rbcluster",
+        "Start each with: rbcluster run --node NAME (README.md has a systemd unit for it)",
         "See how they are: rbcluster status",
         f"Then keep {directory} off-line in a safe place: it holds the only ca.key.",
     ]

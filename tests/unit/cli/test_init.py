@@ -91,7 +91,7 @@ def test_what_was_made_and_what_comes_next_is_said(tmp_path: Path) -> None:
     directory = tmp_path / "new"
     said = init(directory, "--name", "example", *NODES).stdout
     assert f"rsync -a {directory}/nodes/c/ root@c.example:/var/lib/rbcluster/" in said
-    assert "systemctl enable --now rbcluster" in said
+    assert "rbcluster run --node NAME" in said
 
 
 def test_nothing_is_ever_written_over(made: Path) -> None:

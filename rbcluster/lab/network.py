@@ -101,6 +101,8 @@ class PrivateNetwork(Lifetime):
             "PathsNeededToBuildCircuits 0.67",
             # On loopback tor learns a time-out of some 50 ms and then gives up good circuits.
             "LearnCircuitBuildTimeout 0",
+            # Not learned, it would be a minute; clients of the public network learn a few seconds.
+            "CircuitBuildTimeout 10",
         )
 
     async def start(self, progress: Progress | None = None, timeout_s: float = 180) -> None:

@@ -131,7 +131,7 @@ async def test_another_leader_signs_with_the_same_key_and_a_higher_revision(
     cluster: LabCluster, visitor: Visitor, witness: Witness, logs: LogWatch
 ) -> None:
     logs.expect(r"WARNING rbcluster\.raft", r"WARNING rbcluster\.agent")
-    document = await calm(cluster, witness, 2 * _CALM_S)
+    document = await calm(cluster, witness, _CALM_S)
     leader = leader_of(document)
     before = await fetch_held(visitor.tor, cluster.address)
 

@@ -96,7 +96,6 @@ async def test_all_nodes_killed_at_once_come_back_with_their_state(
     assert all(new[period] >= old[period] for period in old)
     visits = await visit_often(visitor, cluster.address, _VISITS)
     assert failures(visits) == []
-    assert {visit.text for visit in visits} == set(cluster.nodes)
 
     follower = next(name for name in cluster.nodes if name != leader_of(after))
     cluster.nodes[follower].signal_tor(signal.SIGKILL)

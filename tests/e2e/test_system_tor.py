@@ -185,7 +185,9 @@ async def test_a_tor_without_the_options_is_refused_in_clear_words_until_it_has_
         await wrong.wait_for_log("Bootstrapped 100%", _LIMIT_S)
         place.node.start()
         document = await place.cluster.wait_until(
-            lambda d: any("Publish" in fault for fault in faults_in(d)), "the refusal", _LIMIT_S
+            lambda d: bool(d["services"]) and any("Publish" in fault for fault in faults_in(d)),
+            "a founded cluster and the refusal",
+            _LIMIT_S,
         )
         code, output = await run(
             *(str(COMMAND), "status", "--config", str(place.config), "--node", "a")

@@ -17,12 +17,14 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 import pytest_asyncio
 
 from rbcluster.agent.status_document import DescriptorStatus, StatusDocument
+from rbcluster.api.client import NoDaemon
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.descriptor import read_blinded_key, read_revision
 from rbcluster.hs.keys import BlindedKey
@@ -30,6 +32,7 @@ from rbcluster.hs.params import SRV_ROUNDS_PER_RUN
 from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.visitor import Visit, Visitor
+from rbcluster.tor.connection import RequestRefused
 from tests.e2e.care import LogWatch, mend
 
 _EVERY_S = 1.0  # between the starts of a visitor's requests
@@ -37,7 +40,7 @@ _LOOK_S = 0.2
 _BLIND_S = 1.0
 _USE_S = 5.0
 _MAX_SECONDS = 20.0
-_MAX_DISTURBED = 0.1  # of all requests
+_MAX_DISTURBED = 0.25  # of all requests; an HSDir that does not answer is asked again after 30 s
 _SPARE_S = 60.0  # for a consensus to reach the last tor, and for the last visits
 
 
@@ -57,8 +60,8 @@ class Chronicle:
     moments: list[Moment] = field(default_factory=list)
     refetching: list[Visit] = field(default_factory=list)
     keeping: list[Visit] = field(default_factory=list)
-    used: list[tuple[BlindedKey, int]] = field(default_factory=list)
-    # ^ key and revision of the descriptor that the refetching visitor held after each visit
+    used: list[tuple[Visit, BlindedKey, int]] = field(default_factory=list)
+    # ^ key and revision of the descriptor that the refetching visitor held after a visit
     findings: list[str] = field(default_factory=list)  # of the logs
 
     def note(self, document: StatusDocument) -> None:
@@ -76,7 +79,7 @@ class Chronicle:
         """Whether the shared random value has changed, and the time period for the visitor."""
         first_slots = (moment.descriptors[0] for moment in self.moments)
         has_rotated = len({descriptor["period"] for descriptor in first_slots}) > 1
-        return has_rotated and len({key for key, _ in self.used}) > 1
+        return has_rotated and len({key for _, key, _ in self.used}) > 1
 
     @property
     def disturbances(self) -> list[tuple[float, float]]:
@@ -112,9 +115,10 @@ class Chronicle:
         )
 
 
-async def watch(cluster: LabCluster, chronicle: Chronicle) -> None:
-    while True:
-        chronicle.note(await cluster.status())
+async def watch(cluster: LabCluster, chronicle: Chronicle, over: asyncio.Event) -> None:
+    while not over.is_set():
+        with suppress(NoDaemon):  # a busy machine may answer late
+            chronicle.note(await cluster.status())
         await asyncio.sleep(_LOOK_S)
 
 
@@ -126,9 +130,10 @@ async def ask_afresh(
         next_at = time.monotonic() + _EVERY_S
         visit = await visitor.visit(address, refetch=True)
         chronicle.refetching.append(visit)
-        if visit.ok:
+        # A client whose consensus lags behind the clock holds no descriptor to show after the turn.
+        with suppress(RequestRefused):
             document = await visitor.tor.getinfo(f"hs/client/desc/id/{address.label}")
-            chronicle.used.append((read_blinded_key(document), read_revision(document)))
+            chronicle.used.append((visit, read_blinded_key(document), read_revision(document)))
         await asyncio.sleep(next_at - time.monotonic())
 
 
@@ -149,30 +154,22 @@ async def chronicle(
     """Watch and ask for as long as a period lasts, and until its two changes have been seen."""
     cluster, address = shared_cluster, shared_cluster.address
     await mend(cluster)
-    logs = LogWatch(cluster)
-    chronicle, over = Chronicle(), asyncio.Event()
+    logs, chronicle, over = LogWatch(cluster), Chronicle(), asyncio.Event()
     period_s = SRV_ROUNDS_PER_RUN * network.size.interval_s
     async with Visitor(network, "keeping") as other:
         await asyncio.gather(visitor.visit(address), other.visit(address))
         ends_at = time.monotonic() + period_s
-        watching = asyncio.create_task(watch(cluster, chronicle))
-        asking = [
-            asyncio.create_task(ask_afresh(visitor, address, chronicle, over)),
-            asyncio.create_task(ask_again(other, address, chronicle, over)),
-        ]
-        try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch(cluster, chronicle, over))
+            tasks.create_task(ask_afresh(visitor, address, chronicle, over))
+            tasks.create_task(ask_again(other, address, chronicle, over))
             await cluster.wait_until(
                 lambda _: time.monotonic() >= ends_at and chronicle.has_both_changes,
                 "a whole period with a rotation and a turn",
                 period_s + _SPARE_S,
             )
             over.set()
-            await asyncio.gather(*asking)
-            chronicle.note(await cluster.wait_until(is_served, "the end", _SPARE_S))
-        finally:
-            for task in (watching, *asking):
-                task.cancel()
-            await asyncio.wait([watching, *asking])
+    chronicle.note(await cluster.wait_until(is_served, "the end", _SPARE_S))
     chronicle.findings = logs.findings()
     return chronicle
 
@@ -222,8 +219,9 @@ def test_every_revision_is_above_the_one_before(chronicle: Chronicle) -> None:
             if descriptor["revision"] is not None:
                 said[descriptor["period"]].append(descriptor["revision"])
     given_out: defaultdict[BlindedKey, list[int]] = defaultdict(list)
-    for key, revision in chronicle.used:
-        given_out[key].append(revision)
+    for visit, key, revision in chronicle.used:
+        if not chronicle.is_disturbed(visit):  # else HSDirs differ, and any of them is asked
+            given_out[key].append(revision)
 
     for revisions in (*said.values(), *given_out.values()):
         assert revisions == sorted(revisions)

@@ -1,0 +1,124 @@
+"""How little a visitor notices of a leader killed with -9: real tors, one private network.
+
+Run: ``python -m bench.failover [--trials 20]``. Kills the leader of three nodes and its tor, starts
+it again when its points are gone from every HSDir, and so on with the next. Prints each trial, the
+median and the 95th percentile of
+
+- ``elected``: seconds from the kill until another node leads
+- ``withdrawn``: ... until every responsible HSDir has accepted descriptors without the dead node
+- ``pause``: the longest that a visitor who comes all the time waited from one page to the next
+- ``failed``: that visitor's requests that failed, of as many as ``visits`` says
+- ``returned``: seconds from the dead node's start until its points are on every HSDir again
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from rbcluster.agent.status_document import StatusDocument
+from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.demo import is_without
+from rbcluster.lab.network import PrivateNetwork
+from rbcluster.lab.visiting import longest_pause_s, steady_visits
+from rbcluster.lab.visitor import Visit, Visitor
+from rbcluster.lab.waiting import wait_for
+
+LIMIT_S = 180.0
+NUM_VISITS = 10  # before the kill, and again after the withdrawal
+REST_S = 30.0  # between trials: the upload budget fills again, and a cluster at rest is measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What one kill cost; times in seconds."""
+
+    elected: float
+    withdrawn: float
+    pause: float
+    failed: float
+    visits: float
+    returned: float
+
+
+async def play(cluster: LabCluster, visitor: Visitor) -> Trial:
+    """Kill the leader of a healthy cluster and start it again."""
+    dead = (await cluster.wait_until(is_served, "a healthy cluster", LIMIT_S))["cluster"]["leader"]
+    if dead is None:
+        raise SystemExit("a healthy cluster without a leader: a bug of the status document")
+
+    def is_led_again(document: StatusDocument) -> bool:
+        return document["cluster"]["leader"] not in {None, dead}
+
+    async with steady_visits(visitor, cluster.address) as visits:
+        await further(visits)
+        killed_at = time.monotonic()
+        await cluster.nodes[dead].kill(with_tor=True)
+        await cluster.wait_until(is_led_again, "a new leader", LIMIT_S)
+        elected_at = time.monotonic()
+        await cluster.wait_until(
+            lambda d: is_without(d, dead), f"descriptors without {dead}", LIMIT_S
+        )
+        withdrawn_at = time.monotonic()
+        await further(visits)
+    started_at = time.monotonic()
+    cluster.nodes[dead].start()
+    await cluster.wait_until(is_served, f"the return of {dead}", LIMIT_S)
+    return Trial(
+        elected=elected_at - killed_at,
+        withdrawn=withdrawn_at - killed_at,
+        pause=longest_pause_s(visits),
+        failed=sum(not visit.ok for visit in visits),
+        visits=len(visits),
+        returned=time.monotonic() - started_at,
+    )
+
+
+async def further(visits: Sequence[Visit]) -> None:
+    """Wait until the visitor has come by some more times."""
+    enough = len(visits) + NUM_VISITS
+
+    async def look() -> bool | None:
+        return True if len(visits) >= enough else None
+
+    await wait_for(look, "further visits", LIMIT_S)
+
+
+def show(name: str, values: Sequence[float]) -> None:
+    """Print one line of the table."""
+    print(f"{name:10}" + "".join(f"{value:11.2f}" for value in values), flush=True)
+
+
+def p95(values: Sequence[float]) -> float:
+    """Return the smallest value that 95 of 100 do not exceed."""
+    return sorted(values)[max(0, -(-95 * len(values) // 100) - 1)]
+
+
+async def main(num_trials: int) -> None:
+    """Measure and print."""
+    names = [field.name for field in fields(Trial)]
+    print(" " * 10 + "".join(f"{name:>11}" for name in names), flush=True)
+    rows: list[list[float]] = []
+    async with (
+        PrivateNetwork() as network,
+        Visitor(network) as visitor,
+        LabCluster(network) as cluster,
+    ):
+        for number in range(num_trials):
+            trial = await play(cluster, visitor)
+            rows.append([getattr(trial, name) for name in names])
+            show(str(number + 1), rows[-1])
+            await asyncio.sleep(REST_S)
+    columns = list(zip(*rows, strict=True))
+    show("median", [statistics.median(column) for column in columns])
+    show("p95", [p95(column) for column in columns])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Benchmark of a leader's sudden end.")
+    parser.add_argument("--trials", type=int, default=20)
+    asyncio.run(main(parser.parse_args().trials))

@@ -101,8 +101,9 @@ class PrivateNetwork(Lifetime):
             "PathsNeededToBuildCircuits 0.67",
             # On loopback tor learns a time-out of some 50 ms and then gives up good circuits.
             "LearnCircuitBuildTimeout 0",
-            # Not learned, it would be a minute; clients of the public network learn a few seconds.
-            "CircuitBuildTimeout 10",
+            # Not learned, it would be a minute, and a client that was introduced to a node which
+            # died that moment gives up after three. On the public network it learns a second or two.
+            "CircuitBuildTimeout 5",
         )
 
     async def start(self, progress: Progress | None = None, timeout_s: float = 180) -> None:

@@ -23,6 +23,7 @@ _HERE = Path(__file__).parent
 _TEST_TIMEOUT_S = 300  # the first test waits for the network too
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):

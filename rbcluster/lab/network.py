@@ -102,7 +102,7 @@ class PrivateNetwork(Lifetime):
             # On loopback tor learns a time-out of some 50 ms and then gives up good circuits.
             "LearnCircuitBuildTimeout 0",
             # Not learned, it would be a minute, and a client that was introduced to a node which
-            # died that moment gives up after three. On the public network it learns a second or two.
+            # died that moment gives up after three. On the public network it learns seconds.
             "CircuitBuildTimeout 5",
         )
 

@@ -243,6 +243,19 @@ class PublishConfig(_Table):
             shuffle_seed=shuffle_seed,
         )
 
+    @classmethod
+    def from_policy(cls, policy: Policy) -> PublishConfig:
+        """Return a replicated policy in the words of cluster.toml."""
+        return cls(
+            max_intro_points=policy.max_intro_points,
+            withdraw_after=policy.withdraw_after_ms / 1000,
+            settle=policy.settle_ms / 1000,
+            refresh_min=policy.refresh_min_ms / 60_000,
+            refresh_max=policy.refresh_max_ms / 60_000,
+            upload_burst=policy.upload_burst,
+            upload_every=policy.upload_every_ms / 1000,
+        )
+
 
 class Config(_Table):
     """A whole cluster.toml, every rule of it kept. Made by `load_config` or `parse_config`."""

@@ -7,15 +7,16 @@ is shown, never silently applied, and never silently ignored either.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TypeVar
 
+from rbcluster.config import PublishConfig
 from rbcluster.core.commands import SeedCluster
-from rbcluster.core.state import ClusterState, Member, Policy, Presence
+from rbcluster.core.state import ClusterState, Member, Policy
 
 K = TypeVar("K")
 
-_OURS_ALONE = frozenset({"shuffle_seed", "presence"})  # not written in a cluster.toml
+_OURS_ALONE = "presence"  # a member's field that no cluster.toml states
 
 
 def differences(seed: SeedCluster, state: ClusterState) -> tuple[str, ...]:
@@ -40,17 +41,14 @@ def differences(seed: SeedCluster, state: ClusterState) -> tuple[str, ...]:
 
 
 def _policy(ours: Policy, agreed: Policy) -> Iterator[str]:
-    for field in fields(Policy):
-        if field.name not in _OURS_ALONE:
-            yield from _values(
-                f"publish.{field.name}", getattr(ours, field.name), getattr(agreed, field.name)
-            )
+    stated = PublishConfig.from_policy(agreed)
+    for key, value in PublishConfig.from_policy(ours):
+        yield from _values(f"publish.{key}", value, getattr(stated, key))
 
 
 def _member(ours: Member, agreed: Member) -> Iterator[str]:
-    agreed = replace(agreed, presence=Presence.LIVE)
     for field in fields(Member):
-        if field.name not in _OURS_ALONE:
+        if field.name != _OURS_ALONE:
             yield from _values(
                 f"node {agreed.node}: {field.name}",
                 _plain(getattr(ours, field.name)),

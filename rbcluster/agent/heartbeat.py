@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rbcluster.errors import ParseError
 
 HEARTBEAT_EVERY_S = 1.0
+MAX_SENTENCES = 32  # of each kind in one heartbeat
 
 
 class TorSummary(BaseModel):
@@ -21,6 +22,7 @@ class TorSummary(BaseModel):
     connected: bool = False
     version: str | None = Field(default=None, max_length=200)
     bootstrapped: int | None = Field(default=None, ge=0, le=100)  # percent
+    warnings: tuple[str, ...] = Field(default=(), max_length=MAX_SENTENCES)  # what ails one service
 
 
 class Heartbeat(BaseModel):
@@ -29,7 +31,7 @@ class Heartbeat(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     sent_at_ms: int = Field(ge=0)  # the sender's wall clock
-    faults: tuple[str, ...] = Field(default=(), max_length=32)  # why it can't publish
+    faults: tuple[str, ...] = Field(default=(), max_length=MAX_SENTENCES)  # why it can't publish
     tor: TorSummary = TorSummary()
     version: str = Field(default="", max_length=100)  # of rbcluster
 

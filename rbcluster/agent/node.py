@@ -20,7 +20,12 @@ from collections.abc import Awaitable, Callable
 
 from rbcluster import __version__
 from rbcluster.agent.clock import Clock
-from rbcluster.agent.heartbeat import HEARTBEAT_EVERY_S, Heartbeat, TorSummary
+from rbcluster.agent.heartbeat import (
+    HEARTBEAT_EVERY_S,
+    MAX_SENTENCES,
+    Heartbeat,
+    TorSummary,
+)
 from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.office import OfficeKeeper
 from rbcluster.agent.peers import PeerTable
@@ -129,9 +134,12 @@ class Node:
         tor = self.tor.status
         return Heartbeat(
             sent_at_ms=self.clock.wall_ms(),
-            faults=self.publishing_faults()[:32],
+            faults=self.publishing_faults()[:MAX_SENTENCES],
             tor=TorSummary(
-                connected=tor.connected, version=tor.version, bootstrapped=tor.bootstrapped
+                connected=tor.connected,
+                version=tor.version,
+                bootstrapped=tor.bootstrapped,
+                warnings=tor.warnings[:MAX_SENTENCES],
             ),
             version=__version__,
         )

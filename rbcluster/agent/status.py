@@ -61,7 +61,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
     services = [_service(inputs, a, name) for a, name in inputs.state.services.items()]
     problems = [
         *_cluster_problems(inputs),
-        *(problem for node in nodes for problem in _node_problems(node)),
+        *(problem for node in nodes for problem in _node_problems(node, inputs)),
         *(problem for service in services for problem in _service_problems(service)),
         *(
             f"HSDirs refuse every revision of {address.shortened()}: something else publishes it; "
@@ -126,10 +126,11 @@ def _node(inputs: StatusInputs, member: Member) -> NodeStatus:
         if node == member.node
         for point in report.points
     ]
+    publications = (inputs.state.publications.get(wanted.key) for wanted in inputs.wanted)
     on_show = {
         key
-        for publication in inputs.state.publications.values()
-        if publication.reservation
+        for publication in publications
+        if publication and publication.reservation
         for key in publication.reservation.auth_keys
     }
     tor = heartbeat.tor if heartbeat else None
@@ -182,7 +183,7 @@ def _node_state(inputs: StatusInputs, member: Member, contact_s: float | None) -
     return "follower"
 
 
-def _node_problems(node: NodeStatus) -> Iterator[str]:
+def _node_problems(node: NodeStatus, inputs: StatusInputs) -> Iterator[str]:
     name = node["name"]
     if node["state"] == "withdrawn":
         yield f"{name} is silent and withdrawn from the descriptor: start it, or see its log"
@@ -191,8 +192,12 @@ def _node_problems(node: NodeStatus) -> Iterator[str]:
     else:
         for fault in node["faults"]:
             yield f"{name} could not publish: {fault}"
-        if not node["intro_points"]:
-            yield f"{name} has no introduction points: see its tor's log"
+        heartbeat, _, _ = _last_word(inputs, NodeId(name))
+        for warning in heartbeat.tor.warnings if heartbeat else ():
+            yield f"{name}: {warning}"
+        for address, service in inputs.state.services.items():
+            if (address, NodeId(name)) not in inputs.state.pool:
+                yield f"{name} has no introduction points for {service}: see its tor's log"
 
 
 # --- services
@@ -256,7 +261,7 @@ def _hsdir(
         else:
             detail = "holds the descriptor before this one"
     elif detail:
-        state = "refused"
+        state = "failed"
     return HsDirStatus(fingerprint=str(fingerprint), state=state, detail=detail)
 
 

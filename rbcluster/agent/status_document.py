@@ -14,7 +14,7 @@ from typing_extensions import TypedDict  # typing's own can't be checked by pyda
 
 Health = Literal["healthy", "degraded", "no-leader"]
 NodeState = Literal["leader", "follower", "candidate", "learner", "unreachable", "withdrawn"]
-HsDirState = Literal["accepted", "pending", "refused", "unknown"]
+HsDirState = Literal["accepted", "pending", "failed"]
 
 EXIT_CODES: Final[dict[Health, int]] = {"healthy": 0, "degraded": 1, "no-leader": 2}
 

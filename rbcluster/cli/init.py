@@ -22,7 +22,7 @@ import click
 
 from rbcluster.cli.key import new_keypair
 from rbcluster.cli.options import DEFAULT_CONFIG
-from rbcluster.config import Config, NodePaths, Profile, parse_config
+from rbcluster.config import Config, NodeConfig, NodePaths, Profile, parse_config
 from rbcluster.errors import ConfigError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IdentityKeypair
@@ -170,7 +170,7 @@ def _explain(directory: Path, config: Config) -> None:
     ]
     width = max(len(name) for name, _ in rows)
     copies = [
-        f"  rsync -a {directory}/{source} root@{node.address.host}:{target}"
+        f"  rsync -a --mkpath --chown=root:root {directory}/{source} root@{_host(node)}:{target}"
         for node in config.nodes
         for source, target in (
             (f"nodes/{node.name}/", f"{node.data_dir}/"),
@@ -191,3 +191,9 @@ def _explain(directory: Path, config: Config) -> None:
         f"Then keep {directory} off-line in a safe place: it holds the only ca.key.",
     ]
     click.echo("\n".join(lines))
+
+
+def _host(node: NodeConfig) -> str:
+    """Write a node's host as rsync wants it: an IPv6 address in brackets."""
+    host = node.address.host
+    return f"[{host}]" if ":" in host else host

@@ -45,8 +45,7 @@ _NODE_MARKS: dict[NodeState, tuple[str, str]] = {
 _HSDIR_MARKS: dict[HsDirState, tuple[str, str]] = {
     "accepted": ("●", "green"),
     "pending": ("○", "yellow"),
-    "unknown": ("?", "yellow"),
-    "refused": ("✗", "red"),
+    "failed": ("✗", "red"),
 }
 _GONE = ("unreachable", "withdrawn")
 _MAX_NODES = 24  # beyond this, only nodes that stand out get a line
@@ -225,7 +224,7 @@ def _descriptor_notes(descriptor: DescriptorStatus) -> Iterator[Text]:
     """Say what is wrong with a descriptor that is not everywhere, and what happens next."""
     hsdirs = descriptor["hsdirs"]
     for hsdir in hsdirs:
-        if hsdir["state"] in {"refused", "unknown"}:
+        if hsdir["state"] == "failed":
             where = f"{descriptor['slot']}, {printable(hsdir['fingerprint'][:12])}…"
             what = f" {hsdir['state']}: {printable(hsdir['detail'])}"
             yield Text.assemble(_HSDIR_MARKS[hsdir["state"]], f" {where}", what)

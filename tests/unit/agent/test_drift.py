@@ -48,7 +48,7 @@ def test_seed_of_the_shuffle_and_presence_are_no_difference() -> None:
         (replace(SEED, name="moon"), "cluster.name is moon, the cluster has world"),
         (
             replace(SEED, policy=Policy(settle_ms=5)),
-            "publish.settle_ms is 5, the cluster has 1000",
+            "publish.settle is 0.005, the cluster has 1.0",
         ),
         (
             replace(SEED, members=(replace(SEED.members[0], role=Role.LEARNER), SEED.members[1])),

@@ -25,8 +25,10 @@ from rbcluster.core.commands import (
 from rbcluster.core.ids import LogIndex, NodeId, RevisionCounter, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor, plan
 from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reservation, Role
+from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import ServiceTraits
+from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
 from tests.unit.agent.world import ADA, BOB, CYD, SITE, START, consensus, point
@@ -338,7 +340,7 @@ EXHAUSTED = (
         ),
         (
             told_by(published(after([report(BOB)], founded()))),
-            "bob has no introduction points: see its tor's log",
+            "bob has no introduction points for site: see its tor's log",
         ),
         (
             replace(HEALTHY, exhausted=((SITE, 20_000),)),
@@ -404,7 +406,7 @@ def test_service_that_was_never_published_waits_for_its_first_round() -> None:
 def test_hsdir_that_refused_is_told_with_its_reason() -> None:
     bad = plan(founded(), consensus())[0].hsdirs[0]
     state = published(founded(), ALL - {bad}, {bad: "UPLOAD_REJECTED"})
-    assert hsdirs_told(told_by(state)) == {"accepted": {""}, "refused": {"UPLOAD_REJECTED"}}
+    assert hsdirs_told(told_by(state)) == {"accepted": {""}, "failed": {"UPLOAD_REJECTED"}}
     assert any("1 of 8 HSDirs have not accepted the first" in p for p in problems(told_by(state)))
 
 
@@ -438,4 +440,20 @@ def test_a_cluster_toml_that_says_otherwise_is_a_problem() -> None:
     other = replace(SEED, policy=Policy(settle_ms=5))
     document = status_document(replace(HEALTHY, seed=other))
     assert document["health"] == "degraded"
-    assert any("publish.settle_ms is 5, the cluster has 1000" in p for p in document["problems"])
+    assert any("publish.settle is 0.005, the cluster has 1.0" in p for p in document["problems"])
+
+
+def test_a_node_deaf_for_one_of_two_services_is_a_problem() -> None:
+    blog = OnionAddress(IdentityKeypair.from_seed(bytes([9]) * 32).public)
+    state = replace(HEALTHY.state, services={**HEALTHY.state.services, blog: "blog"})
+    problems = status_document(replace(HEALTHY, state=state))["problems"]
+    assert "bob has no introduction points for blog: see its tor's log" in problems
+    assert not any("bob has no introduction points for site" in problem for problem in problems)
+
+
+def test_what_tor_warns_of_is_told_by_every_node() -> None:
+    record = heard()
+    tor = record.heartbeat.tor.model_copy(update={"warnings": ("its descriptor can't be opened",)})
+    ailing = replace(record, heartbeat=record.heartbeat.model_copy(update={"tor": tor}))
+    problems = status_document(hearing(HEALTHY, BOB, ailing))["problems"]
+    assert "bob: its descriptor can't be opened" in problems

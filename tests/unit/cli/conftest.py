@@ -110,8 +110,8 @@ def make_degraded() -> StatusDocument:
     first, second = web["descriptors"]
     first["intro_points"] = 3
     first["hsdirs"][2] = hsdir(2, "pending")
-    first["hsdirs"][5] = hsdir(5, "refused", "REJECTED: the HSDir holds a higher revision")
-    first["hsdirs"][6] = hsdir(6, "unknown", "no answer in 30 s")
+    first["hsdirs"][5] = hsdir(5, "failed", "REJECTED: the HSDir holds a higher revision")
+    first["hsdirs"][6] = hsdir(6, "failed", "no answer in 30 s")
     first["next"] = "the same revision again in 4 s"
     second["revision"] = second["published_at"] = second["next_refresh_at"] = None
     second["intro_points"], second["hsdirs"] = 0, []

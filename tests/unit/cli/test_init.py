@@ -90,8 +90,14 @@ def test_a_master_key_is_imported(tmp_path: Path, content: bytes) -> None:
 def test_what_was_made_and_what_comes_next_is_said(tmp_path: Path) -> None:
     directory = tmp_path / "new"
     said = init(directory, "--name", "example", *NODES).stdout
-    assert f"rsync -a {directory}/nodes/c/ root@c.example:/var/lib/rbcluster/" in said
+    rsync = "rsync -a --mkpath --chown=root:root"
+    assert f"{rsync} {directory}/nodes/c/ root@c.example:/var/lib/rbcluster/" in said
     assert "rbcluster run --node NAME" in said
+
+
+def test_an_ipv6_node_is_named_to_rsync_in_brackets(tmp_path: Path) -> None:
+    said = init(tmp_path / "new", "--name", "x", "--node", "a=[2001:db8::2]:7300").stdout
+    assert "root@[2001:db8::2]:/var/lib/rbcluster/" in said
 
 
 def test_nothing_is_ever_written_over(made: Path) -> None:

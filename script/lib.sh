@@ -11,24 +11,28 @@ need_package() {
     local present=$1
     shift
     if eval "$present" >/dev/null 2>&1; then return; fi
-    local apt=(apt-get)
+    local as_root=()
     if [ "$(id -u)" -ne 0 ]; then
         if ! sudo -n true 2>/dev/null; then
             say "rbcluster needs the Debian package(s) $*: run 'apt-get install $*' as root, then try again."
             exit 1
         fi
-        apt=(sudo -n apt-get)
+        as_root=(sudo -n)
     fi
     if ! command -v apt-get >/dev/null; then
         say "rbcluster needs $* (Debian's names): install them, then try again."
         exit 1
     fi
     say "installing $*"
-    "${apt[@]}" update -qq
-    DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y -qq --no-install-recommends "$@" >/dev/null
-    # Debian starts a tor of its own on installation; ours are private, and started by us.
-    if [[ " $* " == *" tor "* ]] && command -v systemctl >/dev/null; then
-        systemctl disable --now tor.service >/dev/null 2>&1 || true
+    "${as_root[@]}" apt-get update -qq
+    # Debian would start a tor of its own on the public network; ours are private, started by us.
+    local starts_by_itself=(tor.service tor@default.service)
+    [[ " $* " == *" tor "* ]] && "${as_root[@]}" systemctl mask "${starts_by_itself[@]}" >/dev/null 2>&1 || true
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    if [[ " $* " == *" tor "* ]]; then
+        "${as_root[@]}" systemctl unmask "${starts_by_itself[@]}" >/dev/null 2>&1 || true
+        "${as_root[@]}" systemctl disable tor.service >/dev/null 2>&1 || true
     fi
 }
 
@@ -55,5 +59,5 @@ set_up() {
         "$venv/bin/pip" install -q --no-build-isolation --no-deps -e "$root"
         printf '%s' "$want $root" >"$venv/.locked"
     fi
-    export PATH="$venv/bin:$PATH"
+    export PATH="$venv/bin:$PATH:/usr/sbin"  # where a tor that was built by hand may lie
 }

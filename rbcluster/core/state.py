@@ -129,7 +129,7 @@ class Publication:
     reservation: Reservation | None = None  # the last; below floor once that was raised since
     accepted: frozenset[Fingerprint] = frozenset()  # HSDirs that hold the reservation's revision
     refused: Mapping[Fingerprint, str] = field(default_factory=lambda: MappingProxyType({}))
-    finished_at: UnixMs | None = None  # when the round ended; None while it runs or if cut short
+    finished_at: UnixMs | None = None  # when its answers were last recorded; None before the first
     refresh_at: UnixMs | None = None  # when to renew it though nothing changed
 
     @property

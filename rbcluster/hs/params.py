@@ -23,8 +23,6 @@ MAX_REVISION = 2**64 - 1  # rend-spec-v3 2.4
 CERT_LIFETIME = timedelta(hours=54)  # hs_descriptor.h HS_DESC_CERT_LIFETIME
 MIDDLE_LAYER_MULTIPLE = 10_000  # bytes: its text is padded to a multiple; rend-spec-v3 2.5.1.1
 AUTH_CLIENT_MULTIPLE = 16  # auth-client lines, fakes included; rend-spec-v3 2.5.1.2
-REFRESH_MIN = timedelta(minutes=60)  # hs_service.h: tor re-uploads after a uniform 60..120 min
-REFRESH_MAX = timedelta(minutes=120)
 
 DEFAULT_N_REPLICAS = 2  # consensus parameter hsdir_n_replicas
 DEFAULT_SPREAD_STORE = 4  # consensus parameter hsdir_spread_store

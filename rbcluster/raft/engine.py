@@ -148,7 +148,7 @@ class RaftEngine(Generic[S, V]):
             self._storage = storage
             await self._mesh.start()
         except BaseException:
-            self._replica = None
+            self._replica = self._storage = None
             storage.close()
             raise
         self._tick()

@@ -157,6 +157,8 @@ class Mesh:
                 await self._run(peer, link)
             except _FAILURES as error:
                 self._warn(str(peer), error)
+            except Exception:  # else this peer would never be dialled again
+                logger.exception("a bug: the link with %s failed and is begun anew", peer)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
             pause_s = min(2 * pause_s, profile.redial_max_s)
 

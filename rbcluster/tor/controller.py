@@ -151,11 +151,6 @@ class TorController:
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _BACKOFF_MAX_S)
 
-    async def stop_tor(self) -> None:
-        """End a managed tor; `run` must have been cancelled. A system tor is left alone."""
-        if self._managed is not None:
-            await self._managed.stop()
-
     async def _hold_session(self) -> None:
         session = self._new_session(self.consensus)
         async with open_connection(self._settings.endpoint, session.on_event) as connection:

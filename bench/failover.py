@@ -24,12 +24,10 @@ from rbcluster.agent.status_document import StatusDocument
 from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.demo import is_without
 from rbcluster.lab.network import PrivateNetwork
-from rbcluster.lab.visiting import longest_pause_s, steady_visits
-from rbcluster.lab.visitor import Visit, Visitor
-from rbcluster.lab.waiting import wait_for
+from rbcluster.lab.visiting import further_visits, longest_pause_s, steady_visits
+from rbcluster.lab.visitor import Visitor
 
 LIMIT_S = 180.0
-NUM_VISITS = 10  # before the kill, and again after the withdrawal
 REST_S = 30.0  # between trials: the upload budget fills again, and a cluster at rest is measured
 
 
@@ -55,7 +53,7 @@ async def play(cluster: LabCluster, visitor: Visitor) -> Trial:
         return document["cluster"]["leader"] not in {None, dead}
 
     async with steady_visits(visitor, cluster.address) as visits:
-        await further(visits)
+        await further_visits(visits)
         killed_at = time.monotonic()
         await cluster.nodes[dead].kill(with_tor=True)
         await cluster.wait_until(is_led_again, "a new leader", LIMIT_S)
@@ -64,7 +62,7 @@ async def play(cluster: LabCluster, visitor: Visitor) -> Trial:
             lambda d: is_without(d, dead), f"descriptors without {dead}", LIMIT_S
         )
         withdrawn_at = time.monotonic()
-        await further(visits)
+        await further_visits(visits)
     started_at = time.monotonic()
     cluster.nodes[dead].start()
     await cluster.wait_until(is_served, f"the return of {dead}", LIMIT_S)
@@ -76,16 +74,6 @@ async def play(cluster: LabCluster, visitor: Visitor) -> Trial:
         visits=len(visits),
         returned=time.monotonic() - started_at,
     )
-
-
-async def further(visits: Sequence[Visit]) -> None:
-    """Wait until the visitor has come by some more times."""
-    enough = len(visits) + NUM_VISITS
-
-    async def look() -> bool | None:
-        return True if len(visits) >= enough else None
-
-    await wait_for(look, "further visits", LIMIT_S)
 
 
 def show(name: str, values: Sequence[float]) -> None:

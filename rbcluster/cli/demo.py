@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from rbcluster.errors import ConfigError
 from rbcluster.lab.demo import DemoFigures, run_demo
 
 MIN_NODES = 3
@@ -34,13 +35,15 @@ def demo(nodes: int, json_file: Path | None) -> None:
 
     Everything runs on this machine and is gone afterwards.
     """
+    if json_file is not None and not json_file.parent.is_dir():
+        raise ConfigError(f"--json {json_file}: there is no folder {json_file.parent}: make it")
     console = Console()
     names = [chr(ord("a") + number) for number in range(nodes)]
     with console.status("") as status:
         figures = asyncio.run(run_demo(_ConsoleStage(console, status), names))
+    console.print(summary_table(figures))
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(figures), indent=2) + "\n")
-    console.print(summary_table(figures))
 
 
 def summary_table(figures: DemoFigures) -> Table:

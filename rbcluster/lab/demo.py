@@ -21,7 +21,7 @@ from rbcluster.agent.status_document import StatusDocument
 from rbcluster.errors import RbclusterError
 from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.network import PrivateNetwork
-from rbcluster.lab.visiting import longest_pause_s, steady_visits, visit_often
+from rbcluster.lab.visiting import further_visits, longest_pause_s, steady_visits, visit_often
 from rbcluster.lab.visitor import Visitor
 
 SERVE_LIMIT_S = 90.0
@@ -93,10 +93,12 @@ async def _play(stage: Stage, cluster: LabCluster, visitor: Visitor) -> DemoFigu
     _require(set(before) == set(cluster.nodes), f"only {sorted(before)} answered before the kill")
 
     async with steady_visits(visitor, cluster.address) as steady:
+        await further_visits(steady)  # a pause is counted from the last page before it
         stage.begin(f"killing the leader {leader} and its tor with -9")
         killed_at = time.monotonic()
         await cluster.nodes[leader].kill(with_tor=True)
         election_s, withdrawn_s = await _watch_failover(stage, cluster, leader, killed_at)
+        await further_visits(steady)  # ... to the first one after it
 
     after = await _look(stage, cluster, visitor, without=leader)
     _require(leader not in after, f"the dead node {leader} answered {after[leader]} times")

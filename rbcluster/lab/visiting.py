@@ -6,6 +6,7 @@ Overview::
 
     visit_often        a number of visits, some of them at once
     steady_visits      one visit after the other while a block lasts
+    further_visits     wait until a steady visitor has come by some more times
     longest_pause_s    what a steady visitor had to wait
 """
 
@@ -18,8 +19,11 @@ from itertools import cycle, pairwise
 
 from rbcluster.hs.address import OnionAddress
 from rbcluster.lab.visitor import Visit, Visitor
+from rbcluster.lab.waiting import wait_for
 
 VISITS_AT_ONCE = 4
+FURTHER_VISITS = 10
+FURTHER_LIMIT_S = 90.0  # a visit may hang for a minute
 
 
 def _ignore(_: int) -> None:
@@ -79,6 +83,20 @@ async def steady_visits(visitor: Visitor, address: OnionAddress) -> AsyncIterato
     finally:
         over.set()
         await asyncio.wait([visiting])
+
+
+async def further_visits(visits: Sequence[Visit]) -> None:
+    """Wait until a steady visitor has come by some more times.
+
+    :param visits: the list that `steady_visits` yielded.
+    :raises TimeoutError: if the visitor hangs.
+    """
+    enough = len(visits) + FURTHER_VISITS
+
+    async def look() -> bool | None:
+        return True if len(visits) >= enough else None
+
+    await wait_for(look, "further visits", FURTHER_LIMIT_S)
 
 
 def longest_pause_s(visits: Sequence[Visit]) -> float:

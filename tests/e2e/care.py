@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rbcluster.agent.status_document import NodeStatus, StatusDocument
 from rbcluster.api.client import NoDaemon
 from rbcluster.lab.cluster import LabCluster, is_served
-from rbcluster.lab.visitor import Visit
 from rbcluster.lab.waiting import wait_for
 from tests.e2e.witness import Witness
 
 _MEND_LIMIT_S = 120.0
 _CALM_LIMIT_S = 180.0
-_MORE_VISITS = 10
-_MORE_LIMIT_S = 90.0  # a visit may hang for a minute
 _INFO = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ")
 _TOR_BUGS = ("Could not get valid INTRO2 keys", "Bug: ")
 
@@ -79,16 +76,6 @@ async def calm(cluster: LabCluster, witness: Witness, for_s: float) -> StatusDoc
         return document if await witness.calm_s() >= for_s else None
 
     return await wait_for(look, f"{for_s:g} s of calm", _CALM_LIMIT_S)
-
-
-async def more(visits: Sequence[Visit]) -> None:
-    """Wait until a steady visitor has come by some more times."""
-    enough = len(visits) + _MORE_VISITS
-
-    async def look() -> bool | None:
-        return True if len(visits) >= enough else None
-
-    await wait_for(look, "further visits", _MORE_LIMIT_S)
 
 
 class LogWatch:

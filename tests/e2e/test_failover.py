@@ -19,9 +19,9 @@ from rbcluster.agent.status_document import StatusDocument
 from rbcluster.api.client import NoDaemon
 from rbcluster.hs.intro_point import IntroPoint
 from rbcluster.lab.cluster import LabCluster, is_served
-from rbcluster.lab.visiting import longest_pause_s, steady_visits, visit_often
+from rbcluster.lab.visiting import further_visits, longest_pause_s, steady_visits, visit_often
 from rbcluster.lab.visitor import Visit, Visitor
-from tests.e2e.care import LogWatch, agreement, hides, leader_of, mend, more, node_of, revisions_of
+from tests.e2e.care import LogWatch, agreement, hides, leader_of, mend, node_of, revisions_of
 from tests.e2e.hsdirs import Held, fetch_held
 from tests.e2e.witness import Witness
 
@@ -90,7 +90,7 @@ async def story(shared_cluster: LabCluster, visitor: Visitor, witness: Witness) 
         before = await visit_often(visitor, address, _VISITS_BEFORE)
         dead_points = await witness.points_of(dead)
         async with steady_visits(visitor, address) as meanwhile:
-            await more(meanwhile)
+            await further_visits(meanwhile)
             killed_at = time.monotonic()
             await cluster.nodes[dead].kill(with_tor=True)
             document = await cluster.wait_until(
@@ -99,7 +99,7 @@ async def story(shared_cluster: LabCluster, visitor: Visitor, witness: Witness) 
             elected_at = time.monotonic()
             await cluster.wait_until(lambda d: hides(d, dead), f"descriptors without {dead}", 120)
             withdrawn_at = time.monotonic()
-            await more(meanwhile)
+            await further_visits(meanwhile)
         held = await fetch_held(visitor.tor, address)
         after = await visit_often(visitor, address, _VISITS_AFTER, refetch=True)
         cluster.nodes[dead].start()

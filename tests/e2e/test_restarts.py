@@ -8,14 +8,13 @@ import pytest
 
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.lab.cluster import LabCluster, is_served
-from rbcluster.lab.visiting import steady_visits, visit_often
+from rbcluster.lab.visiting import further_visits, steady_visits, visit_often
 from rbcluster.lab.visitor import Visit, Visitor
 from tests.e2e.care import (
     LogWatch,
     agreement,
     calm,
     leader_of,
-    more,
     node_of,
     revisions_of,
 )
@@ -59,7 +58,7 @@ async def test_a_restarted_follower_changes_nothing_outside(
         await cluster.wait_until(
             lambda d: is_back(d, name), f"the return of {name}", _LIMIT_S, name=name
         )
-        await more(visits)
+        await further_visits(visits)
     after = await agreement(cluster)
 
     assert failures(visits) == []
@@ -122,7 +121,7 @@ async def test_a_leader_told_to_stop_hands_over_before_it_goes(
         await cluster.wait_until(
             lambda d: is_back(d, leader), f"the return of {leader}", _LIMIT_S, name=leader
         )
-        await more(visits)
+        await further_visits(visits)
 
     assert leader_of(without) not in {None, leader}
     assert failures(visits) == []

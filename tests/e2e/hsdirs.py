@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from rbcluster.hs.address import OnionAddress
@@ -18,6 +19,7 @@ from rbcluster.hs.descriptor import Descriptor, open_descriptor
 from rbcluster.hs.hashring import SlotTime, responsible_hsdirs, slot_times
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.lab.tor_process import TorProcess
+from rbcluster.lab.waiting import wait_for
 from rbcluster.tor.connection import ControlConnection, open_connection
 from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
 from rbcluster.tor.framing import Event
@@ -64,6 +66,10 @@ async def talking(client: TorProcess) -> AsyncIterator[tuple[ControlConnection, 
         yield connection, exchange
 
 
+_OLDER = "BAD_DESC"  # tor refuses a revision below one it has seen: a round is under way
+_ROUND_LIMIT_S = 40.0
+
+
 async def fetch_held(
     client: TorProcess, address: OnionAddress, *, dead: Fingerprint | None = None
 ) -> Held:
@@ -71,14 +77,23 @@ async def fetch_held(
 
     :param dead: one that need not be asked.
     :raises AssertionError: if one of them has none, or does not answer.
+    :raises TimeoutError: if one of them stays behind the others.
     """
     view = await read_network_view(client.getinfo, testing_network=True)
     slot = slot_in_force(view)
     hsdirs = responsible_hsdirs(view, slot, derive_blinded_key(address.identity, slot.period))
     documents = {}
     async with talking(client) as (connection, exchange):
-        for hsdir in (h for h in hsdirs if h != dead):
+
+        async def look(hsdir: Fingerprint) -> bytes | None:
             fetched = await fetch_descriptor(connection, exchange, address, hsdir)
+            if _OLDER in fetched.detail:
+                return None
             assert fetched.outcome is FetchOutcome.FOUND, f"{hsdir}: {fetched.detail}"
-            documents[hsdir] = fetched.document
+            return fetched.document
+
+        for hsdir in (h for h in hsdirs if h != dead):
+            documents[hsdir] = await wait_for(
+                partial(look, hsdir), f"{hsdir} with the newest descriptor", _ROUND_LIMIT_S
+            )
     return Held(address=address, period=slot.period, documents=MappingProxyType(documents))

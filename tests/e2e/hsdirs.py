@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 
 from rbcluster.hs.address import OnionAddress
@@ -19,7 +18,6 @@ from rbcluster.hs.descriptor import Descriptor, open_descriptor
 from rbcluster.hs.hashring import SlotTime, responsible_hsdirs, slot_times
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.lab.tor_process import TorProcess
-from rbcluster.lab.waiting import wait_for
 from rbcluster.tor.connection import ControlConnection, open_connection
 from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
 from rbcluster.tor.framing import Event
@@ -67,7 +65,10 @@ async def talking(client: TorProcess) -> AsyncIterator[tuple[ControlConnection, 
 
 
 _OLDER = "BAD_DESC"  # tor refuses a revision below one it has seen: a round is under way
-_ROUND_LIMIT_S = 40.0
+
+
+class HsDirsDiffer(AssertionError):  # noqa: N818 - a state of the world, for a moment
+    """One HSDir holds an older descriptor than another: a round is under way."""
 
 
 async def fetch_held(
@@ -77,23 +78,17 @@ async def fetch_held(
 
     :param dead: one that need not be asked.
     :raises AssertionError: if one of them has none, or does not answer.
-    :raises TimeoutError: if one of them stays behind the others.
+    :raises HsDirsDiffer: if one of them is behind another.
     """
     view = await read_network_view(client.getinfo, testing_network=True)
     slot = slot_in_force(view)
     hsdirs = responsible_hsdirs(view, slot, derive_blinded_key(address.identity, slot.period))
     documents = {}
     async with talking(client) as (connection, exchange):
-
-        async def look(hsdir: Fingerprint) -> bytes | None:
+        for hsdir in (h for h in hsdirs if h != dead):
             fetched = await fetch_descriptor(connection, exchange, address, hsdir)
             if _OLDER in fetched.detail:
-                return None
+                raise HsDirsDiffer(f"{hsdir} holds an older descriptor than another")
             assert fetched.outcome is FetchOutcome.FOUND, f"{hsdir}: {fetched.detail}"
-            return fetched.document
-
-        for hsdir in (h for h in hsdirs if h != dead):
-            documents[hsdir] = await wait_for(
-                partial(look, hsdir), f"{hsdir} with the newest descriptor", _ROUND_LIMIT_S
-            )
+            documents[hsdir] = fetched.document
     return Held(address=address, period=slot.period, documents=MappingProxyType(documents))

@@ -64,11 +64,11 @@ async def talking(client: TorProcess) -> AsyncIterator[tuple[ControlConnection, 
         yield connection, exchange
 
 
-_OLDER = "BAD_DESC"  # tor refuses a revision below one it has seen: a round is under way
+_OLDER = "BAD_DESC"  # supposed, not shown: tor refuses a revision below one it has seen
 
 
 class HsDirsDiffer(AssertionError):  # noqa: N818 - a state of the world, for a moment
-    """One HSDir holds an older descriptor than another: a round is under way."""
+    """Tor could not use what an HSDir gave out: it is older than another, as we suppose."""
 
 
 async def fetch_held(

@@ -37,7 +37,7 @@ _HAND_OVER_LIMIT_S = 30.0
 _WITHDRAWAL_LIMIT_S = 75.0
 _RETURN_LIMIT_S = 90.0
 _REPLACEMENT_LIMIT_S = 40.0
-_WHOLE_LIMIT_S = 150.0  # tor tries the dead relay a few times, and few others are left to it here
+_WHOLE_LIMIT_S = 150.0  # a node was seen without any point for over 60 s; why is not known
 _VISITS = 20
 
 
@@ -174,7 +174,7 @@ async def test_a_node_whose_tor_would_publish_by_itself_is_withdrawn_until_that_
     await until_it_answers(cluster, visitor, name)
 
 
-@pytest.mark.long  # a network of 15 relays misses each of them: other tests would wait for it
+@pytest.mark.long  # it fails more often than not, and why is not known: see `fetch_held`
 async def test_the_points_at_a_dead_relay_are_soon_replaced(
     cluster: LabCluster,
     network: PrivateNetwork,

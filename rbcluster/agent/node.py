@@ -39,6 +39,7 @@ from rbcluster.agent.status import StatusInputs, status_document
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.agent.upload_round import RoundContext
 from rbcluster.agent.wakeup import Wakeup
+from rbcluster.complaint import Complaint
 from rbcluster.core.commands import SeedCluster
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import ParseError
@@ -72,6 +73,7 @@ class Node:
         self.floors = FloorFinder(node, cluster, tor, clock)
         self._bells = [Wakeup() for _ in range(4)]
         self.planner = Planner()
+        self._tor_complaint = Complaint(_LOG, "tor")
         reporting, office, publishing, self._heartbeat_bell = self._bells
         self.reporter = Reporter(node, cluster, tor, clock, reporting)
         self.office = OfficeKeeper(
@@ -182,6 +184,7 @@ class Node:
         due = self.clock.monotonic()
         while True:
             heartbeat, now = self.heartbeat(), self.clock.monotonic()
+            self._tor_complaint.note("; ".join(heartbeat.tor.warnings), now=now)
             if now >= due or heartbeat.faults != last_faults:
                 self.cluster.broadcast(heartbeat.to_bytes())
                 last_faults, due = heartbeat.faults, now + HEARTBEAT_EVERY_S

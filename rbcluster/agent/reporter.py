@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbcluster.agent.clock import Clock
 from rbcluster.agent.ports import Cluster, Tor
 from rbcluster.agent.wakeup import Wakeup
+from rbcluster.complaint import Complaint
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Applied, ReportIntroPoints
 from rbcluster.core.ids import NodeId
@@ -42,7 +43,11 @@ class Reporter:
     tor: Tor
     clock: Clock
     wakeup: Wakeup
-    complaint: str = ""  # the last one logged: one that lasts is said once
+    complaint: Complaint = field(
+        default_factory=lambda: Complaint(
+            _LOG, "a report of introduction points is not taken (it is tried again)"
+        )
+    )
 
     async def run(self) -> None:
         """Report for ever."""
@@ -88,14 +93,9 @@ class Reporter:
         result = await self.cluster.propose(encode_command(command), PROPOSE_TIMEOUT_S)
         if result.outcome is Outcome.COMMITTED and isinstance(result.verdict, Applied):
             _LOG.info("reported introduction points: num=%d", len(command.points))
-            self.complaint = ""
+            self.complaint.note("", now=self.clock.monotonic())
             return True
-        complaint = result.detail or str(result.verdict)
-        if complaint != self.complaint:
-            _LOG.warning(
-                "a report of introduction points was not taken (it is tried again): %s", complaint
-            )
-        self.complaint = complaint
+        self.complaint.note(result.detail or str(result.verdict), now=self.clock.monotonic())
         if result.outcome is Outcome.COMMITTED:  # refused by a rule; and the commit rang the bell
             await asyncio.sleep(RETRY_S)
         return False

@@ -21,6 +21,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Protocol
 
+from rbcluster.complaint import Complaint
 from rbcluster.core.ids import NodeId
 from rbcluster.endpoint import explain
 from rbcluster.errors import RaftError
@@ -150,13 +151,16 @@ class Mesh:
     async def _dial_again_and_again(self, peer: NodeId, contexts: TlsContexts) -> None:
         profile = self._settings.profile
         pause_s = profile.redial_min_s
+        complaint = Complaint(logger, f"no link with {peer}")
+        now = asyncio.get_running_loop().time
         while True:
             try:
                 link = await self._dial(peer, contexts)
                 pause_s = profile.redial_min_s
+                complaint.note("", now=now())
                 await self._run(peer, link)
             except _FAILURES as error:
-                self._warn(str(peer), error)
+                complaint.note(describe(error), now=now())
             except Exception:  # else this peer would never be dialled again
                 logger.exception("a bug: the link with %s failed and is begun anew", peer)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret

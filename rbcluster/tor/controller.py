@@ -182,13 +182,13 @@ class TorController:
         self._on_change()
 
     def _log_status(self, status: TorStatus) -> None:
-        sentences = (*status.faults, *status.warnings)
-        for sentence in sentences:
-            if sentence not in self._logged:
-                _log.warning("tor: %s", sentence)
-        if self._logged and not sentences:
+        """Log the faults. A warning may pass by itself: who asks for the status sees to it."""
+        for fault in status.faults:
+            if fault not in self._logged:
+                _log.warning("tor: %s", fault)
+        if self._logged and not status.faults:
             _log.info("tor: all is well again, version=%s", status.version)
-        self._logged = sentences
+        self._logged = status.faults
 
     def _reason(self) -> str:
         return next(iter(self.status.faults), "tor is not connected")

@@ -6,6 +6,7 @@ one, an HSDir's acceptance is all there is to see.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -64,22 +65,36 @@ async def talking(client: TorProcess) -> AsyncIterator[tuple[ControlConnection, 
         yield connection, exchange
 
 
-_OLDER = "BAD_DESC"  # supposed, not shown: tor refuses a revision below one it has seen
+_LAG_S = 30.0  # a visitor's consensus may be so much ahead of the leader's
+_POLL_S = 0.5
 
 
-class HsDirsDiffer(AssertionError):  # noqa: N818 - a state of the world, for a moment
-    """Tor could not use what an HSDir gave out: it is older than another, as we suppose."""
+class NotHeld(AssertionError):  # noqa: N818 - a state of the world, mostly for a moment
+    """An HSDir gave out nothing that clients can use now."""
 
 
 async def fetch_held(
     client: TorProcess, address: OnionAddress, *, dead: Fingerprint | None = None
 ) -> Held:
-    """Fetch from every responsible HSDir.
+    """Fetch from every responsible HSDir, all within one consensus.
+
+    A consensus that comes meanwhile may turn the period or move the ring, and reaches the leader
+    later than the client: then all are asked anew, for half a minute.
 
     :param dead: one that need not be asked.
-    :raises AssertionError: if one of them has none, or does not answer.
-    :raises HsDirsDiffer: if one of them is behind another.
+    :raises NotHeld: if one of them still has none, or does not answer.
     """
+    until = asyncio.get_running_loop().time() + _LAG_S
+    while True:
+        try:
+            return await _fetch_all(client, address, dead)
+        except NotHeld:
+            if asyncio.get_running_loop().time() > until:
+                raise
+        await asyncio.sleep(_POLL_S)
+
+
+async def _fetch_all(client: TorProcess, address: OnionAddress, dead: Fingerprint | None) -> Held:
     view = await read_network_view(client.getinfo, testing_network=True)
     slot = slot_in_force(view)
     hsdirs = responsible_hsdirs(view, slot, derive_blinded_key(address.identity, slot.period))
@@ -87,8 +102,10 @@ async def fetch_held(
     async with talking(client) as (connection, exchange):
         for hsdir in (h for h in hsdirs if h != dead):
             fetched = await fetch_descriptor(connection, exchange, address, hsdir)
-            if _OLDER in fetched.detail:
-                raise HsDirsDiffer(f"{hsdir} holds an older descriptor than another")
-            assert fetched.outcome is FetchOutcome.FOUND, f"{hsdir}: {fetched.detail}"
+            if fetched.outcome is not FetchOutcome.FOUND:
+                raise NotHeld(f"{hsdir}, at {view.valid_after:%H:%M:%S}: {fetched.detail}")
             documents[hsdir] = fetched.document
+    after = await read_network_view(client.getinfo, testing_network=True)
+    if slot_in_force(after) != slot:
+        raise NotHeld("the period turned while they were asked")
     return Held(address=address, period=slot.period, documents=MappingProxyType(documents))

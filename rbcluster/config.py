@@ -262,7 +262,7 @@ class Config(_Table):
 
     cluster: ClusterConfig
     nodes: Annotated[tuple[NodeConfig, ...], AfterValidator(_some)] = Field(alias="node")
-    services: tuple[ServiceConfig, ...] = Field(alias="service", default=())
+    services: Annotated[tuple[ServiceConfig, ...], AfterValidator(_some)] = Field(alias="service")
     publish: PublishConfig = PublishConfig()
     tor: TorConfig = TorConfig()
 

@@ -10,6 +10,7 @@ Overview::
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -35,6 +36,7 @@ def relation_faults(raw: Mapping[str, Any]) -> Iterator[str]:
     yield from _duplicates("node", "address", nodes)
     yield from _duplicates("service", "name", services)
     yield from _duplicates("service", "address", services)
+    yield from _duplicates("service", "hidden_service_dir", services, spell=os.path.normpath)
     if nodes and all(node.get("role") == Role.LEARNER.value for _, node in nodes):
         yield "node: every node is a learner: at least one must be a voter"
     names = [str(service.get("name")) for _, service in services]
@@ -54,17 +56,26 @@ def _tables(raw: Mapping[str, Any], key: str) -> list[tuple[int, dict[str, Any]]
     return [(index, entry) for index, entry in entries if isinstance(entry, dict)]
 
 
-def _duplicates(table: str, key: str, entries: list[tuple[int, dict[str, Any]]]) -> Iterator[str]:
+def _spell_address(value: str) -> str:
+    """Spell a name or an address in one way."""
+    try:
+        return str(HostPort.parse(value))
+    except ValueError:
+        return value.lower().removesuffix(".onion")
+
+
+def _duplicates(
+    table: str,
+    key: str,
+    entries: list[tuple[int, dict[str, Any]]],
+    spell: Callable[[str], str] = _spell_address,
+) -> Iterator[str]:
     """Find values given twice, also where they are spelled in two ways."""
     seen: dict[str, int] = {}
     for index, entry in entries:
         if not isinstance(value := entry.get(key), str):
             continue
-        try:
-            value = str(HostPort.parse(value))
-        except ValueError:
-            value = value.lower().removesuffix(".onion")
-        first = seen.setdefault(value, index)
+        first = seen.setdefault(spell(value), index)
         if first != index:
             yield (
                 f"{table}[{index}].{key}: {entry[key]!r} is that of {table}[{first}] too: "
@@ -96,6 +107,7 @@ def _misplaced_tor_keys(
                 yield f'{place}.{key}: has no use with mode = "{other.value}": remove one of them'
 
 
+_LISTS = (("node",), ("service",))  # places of tables that may be repeated
 _SHAPES = {  # TOML's words for what pydantic calls by Python's
     "model_type": "it should be a table",
     "dict_type": "it should be a table",
@@ -110,6 +122,8 @@ def describe(fault: Any, known_keys: KnownKeys) -> str:
     place = _key_path(fault["loc"])
     if fault["type"] == "extra_forbidden":  # its value may be a secret put in the wrong place
         return f"{place}: unknown key: known here are {', '.join(known_keys(fault['loc']))}"
+    if fault["type"] == "missing" and fault["loc"] in _LISTS:
+        return f"{place}: there is none: give at least one, as a table [[{place}]]"
     if fault["type"] == "missing":
         return f"{place}: is missing: it must be given"
     if fault["type"] == "value_error":  # one of our rules: it names what it found

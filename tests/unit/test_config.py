@@ -25,6 +25,8 @@ from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Policy, Role
 from rbcluster.endpoint import HostPort, OnionPort
 from rbcluster.errors import ConfigError
+from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.tor.settings import TorMode
 
 ADDRESS = "2clzszzj2zxouhymnw33lgycxhcr67iv6ozbuyvugjblsohckzjux7yd.onion"
@@ -45,6 +47,7 @@ address = "{ADDRESS}"
 ports = ["80 127.0.0.1:8080"]
 """
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
+SERVICE = SMALL[SMALL.index("[[service]]") :]
 
 
 def parse(text: str) -> Config:
@@ -248,8 +251,15 @@ def test_values_never_change() -> None:
         config.cluster.name = "other"
 
 
-def test_an_even_number_of_voters_and_no_service_are_allowed() -> None:
-    assert len(parse(SMALL.partition("[[service]]")[0]).nodes) == 2
+def test_an_even_number_of_voters_is_allowed() -> None:
+    assert len(parse(SMALL).nodes) == 2
+
+
+def test_a_file_without_a_service_is_told_how_to_get_one() -> None:
+    without = SMALL.removesuffix(SERVICE)
+    for table in "", "service = []\n":
+        (fault,) = faults(table + without)
+        assert fault.startswith("service: there is none: give at least one")
 
 
 def test_a_key_that_is_no_bare_one_is_quoted() -> None:
@@ -359,21 +369,22 @@ def test_all_faults_are_reported_together() -> None:
     ]
 
 
-def test_an_empty_file_lacks_a_cluster_and_nodes() -> None:
+def test_an_empty_file_lacks_a_cluster_nodes_and_services() -> None:
     assert faults("") == [
         "cluster: is missing: it must be given",
-        "node: is missing: it must be given",
+        "node: there is none: give at least one, as a table [[node]]",
+        "service: there is none: give at least one, as a table [[service]]",
     ]
 
 
 def test_an_empty_list_of_nodes_is_refused() -> None:
-    assert faults('node = []\n[cluster]\nname = "a"\n') == [
+    assert faults(f'node = []\n[cluster]\nname = "a"\n{SERVICE}') == [
         "node: there is none: give at least one"
     ]
 
 
 def test_a_single_bracket_is_explained() -> None:
-    (fault,) = faults('[cluster]\nname = "a"\n[node]\nname = "a"\naddress = "a:1"\n')
+    (fault,) = faults(f'[cluster]\nname = "a"\n[node]\nname = "a"\naddress = "a:1"\n{SERVICE}')
     assert fault.endswith("or tables under [[two brackets]]")
 
 
@@ -392,6 +403,16 @@ def test_one_onion_address_in_two_services_is_found() -> None:
     text = SMALL + f'[[service]]\nname = "b"\naddress = "{ADDRESS[:56].upper()}"\nports = ["80"]\n'
     (fault,) = faults(text)
     assert fault.startswith("service[1].address: ")
+
+
+def test_one_directory_of_two_services_is_found() -> None:
+    """It was copied with the table; one tor directory can't hold two keys."""
+    web = SMALL + 'hidden_service_dir = "/var/lib/tor/web"\n'
+    other = str(OnionAddress(IdentityKeypair.from_seed(SEED).public))
+    blog = f'[[service]]\nname = "blog"\naddress = "{other}"\nports = ["80"]\n'
+    (fault,) = faults(web + blog + 'hidden_service_dir = "/var/lib/tor/web/"\n')
+    assert fault.startswith("service[1].hidden_service_dir: ")
+    assert parse(web + blog + 'hidden_service_dir = "/var/lib/tor/Web"\n')
 
 
 def test_the_value_of_an_unknown_key_is_not_repeated() -> None:

@@ -27,7 +27,8 @@ def test_the_daemon_is_not_started_with_a_wrong_configuration(tmp_path: Path) ->
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
         f"rbcluster: {path}: cluster.name: is missing: it must be given",
-        f"rbcluster: {path}: node: is missing: it must be given",
+        f"rbcluster: {path}: node: there is none: give at least one, as a table [[node]]",
+        f"rbcluster: {path}: service: there is none: give at least one, as a table [[service]]",
     ]
 
 

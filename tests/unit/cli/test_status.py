@@ -20,6 +20,10 @@ name = "example"
 name = "a"
 address = "192.0.2.1:7300"
 data_dir = "a"
+[[service]]
+name = "web"
+address = "2clzszzj2zxouhymnw33lgycxhcr67iv6ozbuyvugjblsohckzjux7yd.onion"
+ports = ["80"]
 """
 
 

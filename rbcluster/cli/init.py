@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,14 +43,24 @@ from rbcluster.tor.key_directory import import_secret_key, write_key_directory
     multiple=True,
     help="A node and where its peers reach it; once for each node.",
 )
-@click.option("--service", default="web", show_default=True, help="Your name for the service.")
+@click.option(
+    "--service",
+    "services",
+    metavar="NAME[=KEYFILE]",
+    multiple=True,
+    default=["web"],
+    show_default=True,
+    help="Your name for a service, and its master key to import; once for each service.",
+)
 @click.option(
     "--port",
     "ports",
+    metavar="[NAME=]PORT",
     multiple=True,
     default=["80 127.0.0.1:8080"],
     show_default=True,
-    help="Where visitors are led, as tor's HiddenServicePort; may be repeated.",
+    help="Where visitors are led, as tor's HiddenServicePort; may be repeated. With NAME= it is "
+    "that service's; without, it is for each service that has none of its own.",
 )
 @click.option(
     "--profile",
@@ -61,38 +73,91 @@ from rbcluster.tor.key_directory import import_secret_key, write_key_directory
     "--key",
     "key_file",
     type=click.Path(path_type=Path),
-    help="Import a master key: tor's hs_ed25519_secret_key, a 64-byte expanded key or a 32-byte "
-    "seed. Without it, a new one is made.",
+    help="The same as KEYFILE, where there is one service: tor's hs_ed25519_secret_key, a 64-byte "
+    "expanded key or a 32-byte seed. Without either, a new key is made.",
 )
 def init(
     *,
     directory: Path,
     name: str,
     nodes: tuple[str, ...],
-    service: str,
+    services: tuple[str, ...],
     ports: tuple[str, ...],
     profile: str,
     key_file: Path | None,
 ) -> None:
     """Make certificates, keys and a cluster.toml for a new cluster, in the new folder DIR."""
-    keypair = import_secret_key(key_file) if key_file else new_keypair()
+    named = [_split_service(service) for service in services]
+    if key_file is not None:
+        named = [_with_key_file(named, key_file)]
+    own_ports = _split_ports(ports, [service.name for service in named])
+    keypairs = [service.keypair() for service in named]
     config = parse_config(
         {
             "cluster": {"name": name, "profile": profile},
             "node": [_split_node(node) for node in nodes],
             "service": [
                 {
-                    "name": service,
+                    "name": service.name,
                     "address": str(OnionAddress(keypair.public)),
-                    "ports": list(ports),
+                    "ports": own_ports[service.name],
                 }
+                for service, keypair in zip(named, keypairs, strict=True)
             ],
         },
         base=directory.absolute(),
         source="init",
     )
-    _write_whole(directory, config, keypair)
+    _write_whole(directory, config, {OnionAddress(keypair.public): keypair for keypair in keypairs})
     _explain(directory, config)
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedService:
+    """A service as an option names it; None: a new key is made."""
+
+    name: str
+    key_file: Path | None
+
+    def keypair(self) -> IdentityKeypair:
+        return import_secret_key(self.key_file) if self.key_file else new_keypair()
+
+
+def _split_service(text: str) -> _NamedService:
+    """Read ``NAME`` or ``NAME=KEYFILE``."""
+    name, equals, file = text.partition("=")
+    if equals and not file:
+        raise ConfigError(
+            f"--service {text!r} names no key file: write {name}=FILE to import a key, or {name} "
+            "for a new one"
+        )
+    return _NamedService(name, Path(file) if file else None)
+
+
+def _with_key_file(services: list[_NamedService], key_file: Path) -> _NamedService:
+    """Give the only service the key of ``--key``."""
+    if len(services) > 1 or services[0].key_file:
+        raise ConfigError(
+            f"--key {key_file} does not say of which service it is: "
+            f"write --service {services[0].name}={key_file} instead"
+        )
+    return _NamedService(services[0].name, key_file)
+
+
+def _split_ports(ports: tuple[str, ...], services: list[str]) -> dict[str, list[str]]:
+    """Sort ``PORT`` and ``NAME=PORT`` by service; no PORT has an ``=`` before its first space."""
+    common: list[str] = []
+    own: dict[str, list[str]] = {name: [] for name in services}
+    for text in ports:
+        name, equals, port = text.partition("=")
+        if not equals or " " in name:
+            common.append(text)
+        elif name in own:
+            own[name].append(port)
+        else:
+            known = ", ".join(services)
+            raise ConfigError(f"--port {text!r}: no --service is called {name!r}: there is {known}")
+    return {name: found or common for name, found in own.items()}
 
 
 def _split_node(text: str) -> dict[str, str]:
@@ -103,7 +168,10 @@ def _split_node(text: str) -> dict[str, str]:
     return {"name": name, "address": address}
 
 
-def _write_whole(directory: Path, config: Config, keypair: IdentityKeypair) -> None:
+_Keypairs = Mapping[OnionAddress, IdentityKeypair]
+
+
+def _write_whole(directory: Path, config: Config, keypairs: _Keypairs) -> None:
     """Write everything beside the folder, then put it in place in one step.
 
     :raises ConfigError: if the folder exists and is not empty, or can't be written.
@@ -114,7 +182,7 @@ def _write_whole(directory: Path, config: Config, keypair: IdentityKeypair) -> N
         directory.absolute().parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=directory.absolute().parent, prefix=".rbcluster-init-"))
         try:
-            _write(draft, config, keypair)
+            _write(draft, config, keypairs)
             draft.rename(directory)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -122,7 +190,7 @@ def _write_whole(directory: Path, config: Config, keypair: IdentityKeypair) -> N
         raise ConfigError(f"{directory} can't be written: {error.strerror}") from error
 
 
-def _write(directory: Path, config: Config, keypair: IdentityKeypair) -> None:
+def _write(directory: Path, config: Config, keypairs: _Keypairs) -> None:
     now = datetime.now(UTC)
     authority = create_authority(config.cluster.name, now)
     (directory / "cluster.toml").write_text(_encode(config), encoding="utf-8")
@@ -132,7 +200,7 @@ def _write(directory: Path, config: Config, keypair: IdentityKeypair) -> None:
         paths.data_dir.mkdir(mode=0o700, parents=True)
         write_node_tls(paths.tls_dir, authority, issue_certificate(authority, node.name, now))
         for service in config.services:
-            write_key_directory(paths.key_dir(service.name), keypair)
+            write_key_directory(paths.key_dir(service.name), keypairs[service.address])
 
 
 def _encode(config: Config) -> str:
@@ -159,12 +227,12 @@ def _quoted(text: str) -> str:
 
 def _explain(directory: Path, config: Config) -> None:
     """Say what was made and what to do with it."""
-    (service,) = config.services
+    keys = "master key" if len(config.services) == 1 else "master keys"
     rows = [
         ("cluster.toml", "the same file for every node"),
         ("ca/", "the certificate authority: whoever holds ca.key can add nodes"),
         *(
-            (f"nodes/{node.name}/", f"certificate and master key of {node.name}")
+            (f"nodes/{node.name}/", f"certificate and {keys} of {node.name}")
             for node in config.nodes
         ),
     ]
@@ -178,7 +246,7 @@ def _explain(directory: Path, config: Config) -> None:
         )
     ]
     lines = [
-        f"{service.name} is {service.address}",
+        *(f"{service.name} is {service.address}" for service in config.services),
         "",
         f"Made in {directory}:",
         *(f"  {name:{width}}  {what}" for name, what in rows),

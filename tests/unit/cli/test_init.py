@@ -87,6 +87,94 @@ def test_a_master_key_is_imported(tmp_path: Path, content: bytes) -> None:
     assert (tmp_path / "new/nodes/a/services/web/hostname").read_text() == f"{ADDRESS}\n"
 
 
+TWO = ("--name", "x", "--node", "a=a.example:1", "--node", "b=b.example:1")
+
+
+def seed_file(directory: Path, seed: bytes = SEED) -> Path:
+    file = directory / f"key-{seed[0]}"
+    file.write_bytes(seed)
+    file.chmod(0o600)
+    return file
+
+
+def test_each_service_has_its_own_key_on_every_node(tmp_path: Path) -> None:
+    services = ("--service", f"web={seed_file(tmp_path)}", "--service", "blog")
+    result = init(tmp_path / "new", *TWO, *services)
+    web, blog = load_config(tmp_path / "new" / "cluster.toml").services
+    assert (web.name, blog.name, str(web.address)) == ("web", "blog", ADDRESS)
+    assert [f"{s.name} is {s.address}" for s in (web, blog)] == result.stdout.splitlines()[:2]
+    assert "certificate and master keys of b" in result.stdout
+    for node in "ab":
+        paths = NodePaths(tmp_path / "new" / "nodes" / node)
+        for service in (web, blog):
+            keypair = read_secret_key(paths.key_dir(service.name) / "hs_ed25519_secret_key")
+            assert OnionAddress(keypair.public) == service.address
+
+
+def test_ports_are_those_of_a_service_or_of_each_without_its_own(tmp_path: Path) -> None:
+    services = ("--service", "web", "--service", "blog", "--service", "wiki")
+    ports = ("--port", "80 unix:/run/a=b", "--port", "blog=80 127.0.0.1:81", "--port", "blog=443")
+    init(tmp_path / "new", *TWO, *services, *ports)
+    found = load_config(tmp_path / "new" / "cluster.toml").services
+    assert {service.name: [str(port) for port in service.ports] for service in found} == {
+        "web": ['80 unix:"/run/a=b"'],
+        "blog": ["80 127.0.0.1:81", "443 127.0.0.1:443"],
+        "wiki": ['80 unix:"/run/a=b"'],
+    }
+
+
+def test_a_service_whose_ports_all_are_other_services_is_told_to_have_some(tmp_path: Path) -> None:
+    services = ("--service", "web", "--service", "blog")
+    result = init(tmp_path / "new", *TWO, *services, "--port", "blog=80")
+    assert result.stderr == (
+        "rbcluster: init: service[0].ports: there is none: give at least one\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ("--service", "web", "--service", "web"),
+            "init: service[1].name: 'web' is that of service[0] too: each service needs its own",
+        ),
+        (
+            ("--service", "web={key}", "--service", "blog={key}"),
+            (
+                f"init: service[1].address: '{ADDRESS}' is that of service[0] too: each service "
+                "needs its own"
+            ),
+        ),
+        (
+            ("--service", "web", "--service", "blog", "--key", "{key}"),
+            "--key {key} does not say of which service it is: write --service web={key} instead",
+        ),
+        (
+            ("--service", "web={key}", "--key", "{key}"),
+            "--key {key} does not say of which service it is: write --service web={key} instead",
+        ),
+        (
+            ("--service", "web="),
+            (
+                "--service 'web=' names no key file: write web=FILE to import a key, or web for a "
+                "new one"
+            ),
+        ),
+        (
+            ("--service", "web", "--port", "blog=80"),
+            "--port 'blog=80': no --service is called 'blog': there is web",
+        ),
+    ],
+)
+def test_services_that_do_not_go_together_leave_nothing(
+    tmp_path: Path, options: tuple[str, ...], sentence: str
+) -> None:
+    key = seed_file(tmp_path)
+    result = init(tmp_path / "new", *TWO, *(option.format(key=key) for option in options))
+    assert (result.exit_code, result.stderr) == (1, f"rbcluster: {sentence.format(key=key)}\n")
+    assert list(tmp_path.iterdir()) == [key]
+
+
 def test_what_was_made_and_what_comes_next_is_said(tmp_path: Path) -> None:
     directory = tmp_path / "new"
     said = init(directory, "--name", "example", *NODES).stdout

@@ -58,7 +58,9 @@ class Publisher:
             self._keep_only(frozenset())
             return LOOK_EVERY_S
         next_look_s = LOOK_EVERY_S
-        plan = self.planner.plan(context.cluster.state, consensus)
+        # A service without a key here waits for a node that has it (`readiness.py` says so).
+        everything = self.planner.plan(context.cluster.state, consensus)
+        plan = [wanted for wanted in everything if context.keyring.has(wanted.service)]
         self._keep_only(frozenset(wanted.key for wanted in plan))
         for wanted in plan:
             wait = self._consider(wanted, rounds)

@@ -2,12 +2,12 @@
 
 Level-triggered: whatever changed, compare the pool with the truth, and propose the difference.
 A tor that says that no circuit stands loses its place at once; one that says nothing, because it is
-only being reconnected to, keeps it for a moment.
+only being reconnected to, keeps it for a moment. Each service for itself: one whose points are not
+known, or whose report is refused, costs no other its place.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -35,6 +35,25 @@ IDLE_S = 30.0  # looks again though no bell rang
 
 
 @dataclass(slots=True)
+class _Place:
+    """What is remembered of one service's place in the pool from look to look."""
+
+    complaint: Complaint
+    unknown_since: float | None  # monotonic; None: tor tells its points
+    grace_s: float = START_GRACE_S
+    retry_at: float = 0.0  # monotonic
+
+    def is_given_up(self, local: LocalIntroPoints | None, now: float) -> bool:
+        """Tell whether its points have not been known for too long."""
+        if local is not None:
+            self.grace_s, self.unknown_since = RECONNECT_GRACE_S, None
+            return False
+        if self.unknown_since is None:
+            self.unknown_since = now  # counts from here: the last look may be long ago
+        return now >= self.unknown_since + self.grace_s
+
+
+@dataclass(slots=True)
 class Reporter:
     """Reports one node's introduction points."""
 
@@ -43,31 +62,29 @@ class Reporter:
     tor: Tor
     clock: Clock
     wakeup: Wakeup
-    complaint: Complaint = field(
-        default_factory=lambda: Complaint(
-            _LOG, "a report of introduction points is not taken (it is tried again)"
-        )
-    )
+    _places: dict[OnionAddress, _Place] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Report for ever."""
-        grace_s = START_GRACE_S
-        unknown_since: float | None = self.clock.monotonic()
+        started_at = self.clock.monotonic()
         while True:
-            now = self.clock.monotonic()
-            local = {service: self.tor.intro_points(service) for service in self._services()}
-            if local and all(points is not None for points in local.values()):
-                grace_s, unknown_since = RECONNECT_GRACE_S, None
-            elif unknown_since is None:
-                unknown_since = now  # counts from here: the last look may be long ago
-            is_given_up = unknown_since is not None and now >= unknown_since + grace_s
-            settled = bool(local)
-            for service, points in local.items():
-                if points is not None or is_given_up:
-                    settled &= await self._report_difference(service, points)
+            settled = bool(services := tuple(self._services()))
+            for service in services:
+                place = self._place(service, started_at)
+                local, now = self.tor.intro_points(service), self.clock.monotonic()
+                is_due = place.is_given_up(local, now) or local is not None
+                if is_due and now >= place.retry_at:
+                    settled &= await self._report_difference(service, local, place)
                 else:
                     settled = False
             await self.wakeup.wait(IDLE_S if settled else RETRY_S)
+
+    def _place(self, service: OnionAddress, started_at: float) -> _Place:
+        if service not in self._places:
+            name = self.cluster.state.services[service]
+            subject = f"service={name}: a report of its points is not taken (it is tried again)"
+            self._places[service] = _Place(Complaint(_LOG, subject), started_at)
+        return self._places[service]
 
     def _services(self) -> Iterable[OnionAddress]:
         """List the services to report for: none before this node is a member."""
@@ -75,13 +92,15 @@ class Reporter:
         return state.services if self.node in state.members else ()
 
     async def _report_difference(
-        self, service: OnionAddress, local: LocalIntroPoints | None
+        self, service: OnionAddress, local: LocalIntroPoints | None, place: _Place
     ) -> bool:
         """Propose what differs; tell whether the pool now says what tor does."""
         entry = self.cluster.state.pool.get((service, self.node))
-        return _same(entry, local) or await self._report(service, local)
+        return _same(entry, local) or await self._report(service, local, place)
 
-    async def _report(self, address: OnionAddress, local: LocalIntroPoints | None) -> bool:
+    async def _report(
+        self, address: OnionAddress, local: LocalIntroPoints | None, place: _Place
+    ) -> bool:
         command = ReportIntroPoints(
             node=self.node,
             service=address,
@@ -91,13 +110,14 @@ class Reporter:
             reported_at=self.clock.wall_ms(),
         )
         result = await self.cluster.propose(encode_command(command), PROPOSE_TIMEOUT_S)
+        name = self.cluster.state.services.get(address)
         if result.outcome is Outcome.COMMITTED and isinstance(result.verdict, Applied):
-            _LOG.info("reported introduction points: num=%d", len(command.points))
-            self.complaint.note("", now=self.clock.monotonic())
+            _LOG.info("service=%s reported introduction points: num=%d", name, len(command.points))
+            place.complaint.note("", now=self.clock.monotonic())
             return True
-        self.complaint.note(result.detail or str(result.verdict), now=self.clock.monotonic())
+        place.complaint.note(result.detail or str(result.verdict), now=self.clock.monotonic())
         if result.outcome is Outcome.COMMITTED:  # refused by a rule; and the commit rang the bell
-            await asyncio.sleep(RETRY_S)
+            place.retry_at = self.clock.monotonic() + RETRY_S
         return False
 
 

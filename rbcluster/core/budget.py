@@ -5,6 +5,10 @@ uploads takes one. So neither a flapping node nor an attack on introduction poin
 into a noise maker. Of a burst of four or more, the last two tokens are kept for withdrawals: a dead
 node leaves the descriptor even while others flap.
 
+Each blinded key, that is each service and time period, has a bucket of its own: a service that
+flaps spends nothing of another's, and the first publication of a period finds its bucket full. What
+a cluster uploads at most grows with the number of its services.
+
 Not here: when something is worth an upload (`core/decide.py`). Instants are the proposer's; a
 bucket that comes from the future, by more than clocks may differ, was kept by a clock that has been
 set back since, and is full again: else nothing could be published until that future.

@@ -40,7 +40,7 @@ def test_leader_whose_tor_is_gone_hands_over_to_one_that_can_publish() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)
         world.tors[ADA].status = TorStatus()
-        world.tors[ADA].local = None
+        world.tors[ADA].local.clear()
         world.tors[BOB].status = TorStatus(connected=True, faults=("wrong options",))
         world.ring()
         await eventually(lambda: world.leader == CYD, limit_s=5)

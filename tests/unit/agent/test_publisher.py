@@ -21,6 +21,7 @@ from tests.unit.agent.world import (
     SITE,
     TIMES,
     HsDirs,
+    Sender,
     World,
     consensus,
     eventually,
@@ -35,10 +36,10 @@ class CountingHsDirs(HsDirs):
         return self.posts
 
     async def post(
-        self, node: NodeId, hsdir: Fingerprint, document: bytes, timeout_s: float
+        self, sender: Sender, hsdir: Fingerprint, document: bytes, timeout_s: float
     ) -> UploadResult:
         self.posts[read_blinded_key(document)] += 1
-        return await super().post(node, hsdir, document, timeout_s)
+        return await super().post(sender, hsdir, document, timeout_s)
 
 
 def test_round_of_a_period_that_is_over_is_not_carried_on() -> None:
@@ -77,4 +78,4 @@ def test_hsdirs_that_left_do_not_count_as_a_change_that_has_settled() -> None:
         await asyncio.sleep(10)
         assert len({upload.revision for upload in world.hsdirs.uploads}) - before == 2
 
-    in_world(scenario, Policy(settle_ms=3_000))
+    in_world(scenario, lambda: World(Policy(settle_ms=3_000)))

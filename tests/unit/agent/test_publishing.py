@@ -13,7 +13,8 @@ import pytest
 from rbcluster.core.codec import decode_command
 from rbcluster.core.commands import RecordRound
 from rbcluster.core.ids import NodeId
-from rbcluster.core.state import Policy, Presence
+from rbcluster.core.state import Presence
+from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key, derive_blinded_keypair
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
@@ -39,11 +40,13 @@ from tests.virtual_time import run_virtually
 EVERY_POINT = {1, 2, 3, 11, 12, 13, 21, 22, 23}
 
 
-def in_world(scenario: Callable[[World], Awaitable[None]], policy: Policy | None = None) -> World:
-    """Play a scenario in a fresh world: ada leads, each node holds three points."""
+def in_world(
+    scenario: Callable[[World], Awaitable[None]], make_world: Callable[[], World] = World
+) -> World:
+    """Play a scenario in a fresh world: ada leads, each node holds three points of the site."""
 
     async def play() -> World:
-        world = World(policy)
+        world = make_world()
         for number, name in enumerate(NAMES):
             world.hold(name, *(10 * number + i for i in (1, 2, 3)))
         world.start()
@@ -57,9 +60,9 @@ def in_world(scenario: Callable[[World], Awaitable[None]], policy: Policy | None
     return run_virtually(play())
 
 
-def shows(world: World, *numbers: int) -> Callable[[], bool]:
+def shows(world: World, *numbers: int, service: OnionAddress = SITE) -> Callable[[], bool]:
     wanted = {frozenset(numbers)}
-    return lambda: world.all_accepted() and world.on_show() == wanted
+    return lambda: world.all_accepted(service) and world.on_show(service) == wanted
 
 
 def office_holder(world: World) -> NodeId | None:
@@ -209,7 +212,7 @@ def test_restart_of_an_agent_changes_nothing_outside() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)
         before = len(world.hsdirs.uploads)
-        world.tors[CYD].local = None  # not known yet
+        world.tors[CYD].local.clear()  # not known yet
         world.tors[CYD].status = TorStatus()
         world.nodes[CYD].ring()
         await asyncio.sleep(1.5)
@@ -224,7 +227,7 @@ def test_restart_of_an_agent_changes_nothing_outside() -> None:
 def test_node_whose_tor_stays_away_loses_its_place() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)
-        world.tors[CYD].local = None
+        world.tors[CYD].local.clear()
         world.tors[CYD].status = TorStatus()
         world.nodes[CYD].ring()
         await eventually(shows(world, 1, 2, 3, 11, 12, 13), limit_s=5)

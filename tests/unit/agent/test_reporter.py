@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 import pytest
@@ -12,17 +12,22 @@ import pytest
 from rbcluster.agent.reporter import RECONNECT_GRACE_S, START_GRACE_S, Reporter
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.core.apply import apply
-from rbcluster.core.commands import Applied, Refused, SeedCluster, Verdict
+from rbcluster.core.codec import decode_command
+from rbcluster.core.commands import Applied, Refused, ReportIntroPoints, SeedCluster, Verdict
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import ClusterState, Member, Policy
+from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.tor.intro_source import LocalIntroPoints
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import (
     ADA,
+    BLOG,
     CYD,
     SITE,
+    SITE_ALONE,
+    SITE_AND_BLOG,
     ModelCluster,
     ModelTor,
     World,
@@ -69,13 +74,13 @@ def test_restarted_node_has_ten_seconds_to_find_its_tor_again_though_the_log_com
 class Alone:
     """A world in which nothing runs but one node's reporter, and nothing else is proposed."""
 
-    def __init__(self, *members: NodeId) -> None:
+    def __init__(self, *members: NodeId, services: Mapping[OnionAddress, str] = SITE_ALONE) -> None:
         self.world = World()
         self.world.elect(ADA)
         seed = SeedCluster(
             name="world",
             members=tuple(Member(node=node, address=f"{node}:1") for node in members),
-            services={SITE: "site"},
+            services=services,
             policy=Policy(),
         )
         self.world.state, verdict = apply(self.world.state, seed)
@@ -92,22 +97,27 @@ class Alone:
         clock = self.world.clocks[CYD]
         return asyncio.create_task(Reporter(CYD, self.cluster, self.tor, clock, self.bell).run())
 
-    def hold(self, local: LocalIntroPoints | None) -> None:
+    def hold(self, local: LocalIntroPoints | None, service: OnionAddress = SITE) -> None:
         """Give its tor these points (None: not known), and ring."""
-        self.tor.local = local
+        if local is None:
+            self.tor.local.pop(service, None)
+        else:
+            self.tor.local[service] = local
         self.bell.ring()
 
-    def has_place(self) -> bool:
-        return (SITE, CYD) in self.world.state.pool
+    def has_place(self, service: OnionAddress = SITE) -> bool:
+        return (service, CYD) in self.world.state.pool
 
 
 def run_alone(
-    scenario: Callable[[Alone], Awaitable[None]], members: tuple[NodeId, ...] = (ADA, CYD)
+    scenario: Callable[[Alone], Awaitable[None]],
+    members: tuple[NodeId, ...] = (ADA, CYD),
+    services: Mapping[OnionAddress, str] = SITE_ALONE,
 ) -> Alone:
     """Play a scenario around one running reporter."""
 
     async def play() -> Alone:
-        alone = Alone(*members)
+        alone = Alone(*members, services=services)
         running = alone.start()
         try:
             await scenario(alone)
@@ -186,7 +196,7 @@ def test_tor_that_is_not_found_after_a_restart_keeps_its_place_for_ten_seconds(
         alone.hold(local_points(1))
         await eventually(alone.has_place, limit_s=1)
         first_life.cancel()
-        alone.tor.local = None
+        alone.tor.local.clear()
         second_life = alone.start()
         await asyncio.sleep(away_s)
         second_life.cancel()
@@ -248,3 +258,51 @@ def test_complaint_that_lasts_is_logged_once_and_a_new_one_anew(
     run_virtually(play())
     complaints = [r.message.rpartition(": ")[2] for r in caplog.records]
     assert complaints == ["Refused(rule='a rule')", "no leader"]
+
+
+def test_service_whose_points_are_never_known_costs_another_no_grace() -> None:
+    async def scenario(alone: Alone) -> None:
+        alone.hold(local_points(1))
+        await asyncio.sleep(START_GRACE_S + 50)  # nothing is known of the blog all this time
+        assert alone.has_place()
+        alone.hold(None)
+        await asyncio.sleep(RECONNECT_GRACE_S - 0.5)
+        assert alone.has_place()
+        await asyncio.sleep(2)
+        assert not alone.has_place()
+
+    run_alone(scenario, services=SITE_AND_BLOG)
+
+
+class RefusingOne(ModelCluster):
+    """Takes no report of one service, by some rule."""
+
+    refused = SITE
+
+    async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
+        decoded = decode_command(command)
+        assert isinstance(decoded, ReportIntroPoints)
+        if decoded.service != self.refused:
+            return await super().propose(command, timeout_s)
+        return ProposalResult(outcome=Outcome.COMMITTED, verdict=Refused("a rule"), detail="")
+
+
+def test_service_whose_reports_are_refused_holds_up_no_other_and_complains_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def play() -> None:
+        alone = Alone(ADA, CYD, services=SITE_AND_BLOG)
+        alone.cluster = RefusingOne(alone.world, CYD)
+        running = alone.start()
+        alone.hold(local_points(1))
+        for _ in range(5):
+            alone.hold(local_points(2), BLOG)
+            await eventually(lambda: alone.has_place(BLOG), limit_s=0.2)
+            await asyncio.sleep(1.3)
+            alone.hold(LocalIntroPoints.none(), BLOG)
+            await eventually(lambda: not alone.has_place(BLOG), limit_s=0.2)
+            await asyncio.sleep(1.3)
+        running.cancel()
+
+    run_virtually(play())
+    assert sum("not taken" in record.message for record in caplog.records) == 1

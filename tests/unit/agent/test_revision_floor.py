@@ -12,7 +12,7 @@ import pytest
 from rbcluster.agent.revision_floor import ASKED_BEFORE_FIRST, MAX_STEPS, FloorFinder
 from rbcluster.core.apply import MAX_FLOOR
 from rbcluster.core.commands import ReportIntroPoints, SeedCluster, TakeOffice
-from rbcluster.core.ids import NodeId, Term, UnixMs
+from rbcluster.core.ids import Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor, plan
 from rbcluster.core.state import Member, Policy
 from rbcluster.hs.address import OnionAddress
@@ -35,6 +35,7 @@ from tests.unit.agent.world import (
     HsDirs,
     ModelCluster,
     ModelTor,
+    Sender,
     World,
     eventually,
     point,
@@ -51,10 +52,10 @@ class CountingHsDirs(HsDirs):
     num_posts = 0
 
     async def post(
-        self, node: NodeId, hsdir: Fingerprint, document: bytes, timeout_s: float
+        self, sender: Sender, hsdir: Fingerprint, document: bytes, timeout_s: float
     ) -> UploadResult:
         self.num_posts += 1
-        return await super().post(node, hsdir, document, timeout_s)
+        return await super().post(sender, hsdir, document, timeout_s)
 
 
 BLINDED = derive_blinded_key(SITE.identity, NOW)

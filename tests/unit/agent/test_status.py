@@ -28,10 +28,9 @@ from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reserva
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import ServiceTraits
-from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
-from tests.unit.agent.world import ADA, BOB, CYD, SITE, START, consensus, point
+from tests.unit.agent.world import ADA, BLOG, BOB, CYD, SITE, START, consensus, point
 from tests.unit.core.builders import after
 
 EVE = NodeId("eve")  # a learner
@@ -49,10 +48,10 @@ DOCUMENT = TypeAdapter(StatusDocument)
 ALL: frozenset[Fingerprint] = frozenset(hsdir.fingerprint for hsdir in consensus().hsdirs)
 
 
-def report(node: NodeId, *numbers: int) -> ReportIntroPoints:
+def report(node: NodeId, *numbers: int, service: OnionAddress = SITE) -> ReportIntroPoints:
     return ReportIntroPoints(
         node=node,
-        service=SITE,
+        service=service,
         points=tuple(map(point, numbers)),
         traits=ServiceTraits(),
         descriptor=b"signed" if numbers else b"",
@@ -92,10 +91,10 @@ def _round(
     )
     return (
         ReservePublication(
-            service=SITE, period=period, reservation=reservation, is_withdrawal=False
+            service=wanted.service, period=period, reservation=reservation, is_withdrawal=False
         ),
         RecordRound(
-            service=SITE,
+            service=wanted.service,
             period=period,
             revision=revision,
             accepted=accepted & set(wanted.hsdirs),
@@ -443,12 +442,44 @@ def test_a_cluster_toml_that_says_otherwise_is_a_problem() -> None:
     assert any("publish.settle is 0.005, the cluster has 1.0" in p for p in document["problems"])
 
 
-def test_a_node_deaf_for_one_of_two_services_is_a_problem() -> None:
-    blog = OnionAddress(IdentityKeypair.from_seed(bytes([9]) * 32).public)
-    state = replace(HEALTHY.state, services={**HEALTHY.state.services, blog: "blog"})
-    problems = status_document(replace(HEALTHY, state=state))["problems"]
-    assert "bob has no introduction points for blog: see its tor's log" in problems
-    assert not any("bob has no introduction points for site" in problem for problem in problems)
+def with_blog() -> ClusterState:
+    """The site as ever, and a blog for which each node holds one point more."""
+    seed = replace(SEED, services={SITE: "site", BLOG: "blog"})
+    reports = (
+        report(node, 10 * number + service_number, service=service)
+        for number, node in enumerate((ADA, BOB, CYD, EVE), start=1)
+        for service_number, service in enumerate((SITE, BLOG))
+    )
+    return after([seed, TakeOffice(node=ADA, term=Term(1)), *reports])
+
+
+def told_of_both(state: ClusterState) -> StatusInputs:
+    return replace(told_by(state), seed=replace(SEED, services={SITE: "site", BLOG: "blog"}))
+
+
+def test_two_services_are_told_apart() -> None:
+    document = status_document(told_of_both(published(with_blog())))
+    assert (document["health"], document["problems"]) == ("healthy", [])
+    told = [(s["name"], s["address"], s["pool"], s["published"]) for s in document["services"]]
+    assert sorted(told) == [("blog", str(BLOG), 4, True), ("site", str(SITE), 4, True)]
+    for service in document["services"]:
+        slots = [descriptor["slot"] for descriptor in service["descriptors"]]
+        shown = [descriptor["intro_points"] for descriptor in service["descriptors"]]
+        assert (slots, shown) == (["first", "second"], [4, 4])
+    assert [(n["intro_points"], n["on_show"]) for n in document["nodes"]] == [(2, 2)] * 4
+
+
+def test_what_one_of_two_services_lacks_is_said_of_that_one() -> None:
+    changed = after([report(BOB, service=BLOG)], published(with_blog()))
+    document = status_document(told_of_both(changed))
+    assert document["health"] == "degraded"
+    assert {s["name"]: s["published"] for s in document["services"]} == {
+        "site": True,
+        "blog": False,
+    }
+    assert "bob has no introduction points for blog: see its tor's log" in document["problems"]
+    assert sum("blog: 8 of 8 HSDirs have not" in problem for problem in document["problems"]) == 2
+    assert not [problem for problem in document["problems"] if "site" in problem]
 
 
 def test_what_tor_warns_of_is_told_by_every_node() -> None:

@@ -7,13 +7,12 @@ from datetime import timedelta
 
 from rbcluster.core.codec import decode_command
 from rbcluster.core.commands import RecordRound
-from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Policy
 from rbcluster.errors import DescriptorLimitError
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows, uploads_by_key
-from tests.unit.agent.world import HsDirs, World, eventually
+from tests.unit.agent.world import HsDirs, Sender, World, eventually
 
 
 class MoodyHsDirs(HsDirs):
@@ -22,13 +21,13 @@ class MoodyHsDirs(HsDirs):
     num_failures = 0
 
     async def post(
-        self, node: NodeId, hsdir: Fingerprint, document: bytes, timeout_s: float
+        self, sender: Sender, hsdir: Fingerprint, document: bytes, timeout_s: float
     ) -> UploadResult:
         if hsdir.raw[0] % 4 == 0:
             await asyncio.sleep(1)
             self.num_failures += 1
             return UploadResult(UploadOutcome.NO_ANSWER, f"failure {self.num_failures}")
-        return await super().post(node, hsdir, document, timeout_s)
+        return await super().post(sender, hsdir, document, timeout_s)
 
 
 class BreakingHsDirs(HsDirs):
@@ -38,10 +37,10 @@ class BreakingHsDirs(HsDirs):
     num_broken_off = 0
 
     async def post(
-        self, node: NodeId, hsdir: Fingerprint, document: bytes, timeout_s: float
+        self, sender: Sender, hsdir: Fingerprint, document: bytes, timeout_s: float
     ) -> UploadResult:
         if asyncio.get_running_loop().time() > 20:
-            return await super().post(node, hsdir, document, timeout_s)
+            return await super().post(sender, hsdir, document, timeout_s)
         if not self.has_raised:
             self.has_raised = True
             raise DescriptorLimitError("too long")
@@ -60,7 +59,7 @@ def test_failing_hsdir_does_not_put_off_the_renewal_at_the_others() -> None:
         assert hsdirs.num_failures > 4
 
     policy = Policy(refresh_min_ms=120_000, refresh_max_ms=240_000)
-    for revisions in uploads_by_key(in_world(scenario, policy)).values():
+    for revisions in uploads_by_key(in_world(scenario, lambda: World(policy))).values():
         assert len(revisions) >= 2
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -18,7 +18,7 @@ from rbcluster.agent.node import Node
 from rbcluster.core.apply import apply_bytes
 from rbcluster.core.commands import SeedCluster, Verdict
 from rbcluster.core.ids import LogIndex, NodeId, Term, UnixMs
-from rbcluster.core.state import ClusterState, Member, Policy
+from rbcluster.core.state import ClusterState, Member, Policy, Publication
 from rbcluster.errors import RaftError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key
@@ -48,6 +48,11 @@ NAMES = tuple(map(NodeId, ("ada", "bob", "cyd")))
 ADA, BOB, CYD = NAMES
 MASTER = IdentityKeypair.from_seed(bytes(range(32)))
 SITE = OnionAddress(MASTER.public)
+BLOG_MASTER = IdentityKeypair.from_seed(bytes(range(32, 64)))
+BLOG = OnionAddress(BLOG_MASTER.public)
+KEYS = {SITE: MASTER, BLOG: BLOG_MASTER}
+SITE_ALONE = {SITE: "site"}
+SITE_AND_BLOG = {SITE: "site", BLOG: "blog"}
 START = datetime(2026, 3, 1, 15, 30, tzinfo=UTC)  # between TP and SRV
 TIMES = HsTimes(voting_interval=timedelta(hours=1), period_length=timedelta(days=1))
 
@@ -94,10 +99,19 @@ class Upload:
 
     at: float
     node: NodeId
+    service: OnionAddress
     hsdir: Fingerprint
     blinded: BlindedKey
     revision: int
     relays: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who uploads, and for which service."""
+
+    node: NodeId
+    service: OnionAddress
 
 
 @dataclass
@@ -113,7 +127,7 @@ class HsDirs:
     complaint: str = "silence"  # what tor says of an HSDir that is down
 
     async def post(
-        self, node: NodeId, hsdir: Fingerprint, document: bytes, timeout_s: float
+        self, sender: Sender, hsdir: Fingerprint, document: bytes, timeout_s: float
     ) -> UploadResult:
         await asyncio.sleep(0.1)
         if hsdir in self.down:
@@ -125,8 +139,10 @@ class HsDirs:
         if accepted:
             self.held[key] = revision, document
             now = asyncio.get_running_loop().time()
-            relays = relays_of(document)
-            self.uploads.append(Upload(now, node, hsdir, blinded, revision, relays))
+            relays = relays_of(document, sender.service)
+            self.uploads.append(
+                Upload(now, sender.node, sender.service, hsdir, blinded, revision, relays)
+            )
         if hsdir in self.silent and accepted:
             await asyncio.sleep(timeout_s)
             return UploadResult(UploadOutcome.NO_ANSWER, "silence")
@@ -134,11 +150,11 @@ class HsDirs:
 
 
 @lru_cache(maxsize=256)
-def relays_of(document: bytes) -> frozenset[int]:
+def relays_of(document: bytes, service: OnionAddress) -> frozenset[int]:
     """The relay numbers a descriptor lists (see `point`)."""
     middle = TimePeriod.containing(START, TIMES)
     near = (middle, middle.previous(), middle.next())
-    descriptor = open_descriptor(document, SITE, find_period(document, SITE, near))
+    descriptor = open_descriptor(document, service, find_period(document, service, near))
     return frozenset(int.from_bytes(point.relay.raw) for point in descriptor.points)
 
 
@@ -209,15 +225,14 @@ class ModelTor:
         self._world = world
         self._name = name
         self.status = TorStatus(connected=True, version="0.4.9.11", bootstrapped=100)
-        self.local: LocalIntroPoints | None = None
+        self.local: dict[OnionAddress, LocalIntroPoints] = {}  # none: not known
 
     @property
     def consensus(self) -> ConsensusView | None:
         return self._world.consensus if self.status.connected else None
 
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
-        assert address == SITE
-        return self.local
+        return self.local.get(address)
 
     async def upload(
         self,
@@ -227,10 +242,11 @@ class ModelTor:
         may_send: Callable[[], bool],
         timeout_s: float,
     ) -> UploadResult:
-        assert address == SITE
         if not may_send():
             return UploadResult(UploadOutcome.NOT_SENT, "no longer wanted")
-        return await self._world.hsdirs.post(self._name, hsdir, document, timeout_s)
+        return await self._world.hsdirs.post(
+            Sender(self._name, address), hsdir, document, timeout_s
+        )
 
     async def fetch(
         self,
@@ -250,7 +266,12 @@ class ModelTor:
 class World:
     """Three nodes, one log, one network."""
 
-    def __init__(self, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        services: Mapping[OnionAddress, str] = SITE_ALONE,
+        keyless: Collection[tuple[NodeId, OnionAddress]] = (),
+    ) -> None:
         self.state = ClusterState()
         self.leader: NodeId | None = None
         self.term = Term(0)
@@ -269,7 +290,7 @@ class World:
         seed = SeedCluster(
             name="world",
             members=tuple(Member(node=n, address=f"{n}:1") for n in NAMES),
-            services={SITE: "site"},
+            services=services,
             policy=policy or Policy(),
         )
         counter = itertools.count()
@@ -278,7 +299,7 @@ class World:
                 name,
                 cluster=ModelCluster(self, name),
                 tor=self.tors[name],
-                keyring=Keyring({SITE: MASTER}),
+                keyring=Keyring({s: KEYS[s] for s in services if (name, s) not in keyless}),
                 seed=seed,
                 clock=self.clocks[name],
                 rng=lambda n: next(counter).to_bytes(8).rjust(n, b"\7"),
@@ -311,9 +332,9 @@ class World:
         if self.leader == name:
             self.leader = None
 
-    def hold(self, name: NodeId, *numbers: int) -> None:
+    def hold(self, name: NodeId, *numbers: int, service: OnionAddress = SITE) -> None:
         """Give a node's tor these introduction points."""
-        self.tors[name].local = replace(local_points(*numbers))
+        self.tors[name].local[service] = local_points(*numbers)
         self.nodes[name].ring()
 
     def set_clocks(self, by: timedelta) -> None:
@@ -321,15 +342,19 @@ class World:
         for clock in self.clocks.values():
             clock.skew_s += by.total_seconds()
 
-    def on_show(self) -> set[frozenset[int]]:
+    def publications(self, service: OnionAddress) -> list[Publication]:
+        """What the state says of a service's descriptors."""
+        return [p for (address, _), p in self.state.publications.items() if address == service]
+
+    def on_show(self, service: OnionAddress = SITE) -> set[frozenset[int]]:
         """What the HSDirs responsible now list, one set if all say the same."""
         shown = set()
-        for key, publication in self.state.publications.items():
+        for publication in self.publications(service):
             assert publication.reservation is not None
-            blinded = derive_blinded_key(key[0].identity, publication.period)
+            blinded = derive_blinded_key(service.identity, publication.period)
             for hsdir in publication.reservation.hsdirs:
                 held = self.hsdirs.held.get((hsdir, blinded))
-                shown.add(relays_of(held[1]) if held else frozenset())
+                shown.add(relays_of(held[1], service) if held else frozenset())
         return shown
 
     def responsible(self) -> set[Fingerprint]:
@@ -337,9 +362,9 @@ class World:
         reservations = [p.reservation for p in self.state.publications.values()]
         return {hsdir for r in reservations if r for hsdir in r.hsdirs}
 
-    def all_accepted(self) -> bool:
+    def all_accepted(self, service: OnionAddress = SITE) -> bool:
         """Whether both descriptors are recorded as held by every responsible HSDir."""
-        publications = self.state.publications.values()
+        publications = self.publications(service)
         return len(publications) == 2 and all(
             p.reservation is not None and p.accepted == set(p.reservation.hsdirs)
             for p in publications

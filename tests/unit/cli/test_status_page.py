@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rbcluster.agent.status_document import NodeStatus, StatusDocument
+from rbcluster.agent.status_document import NodeStatus, ServiceStatus, StatusDocument
 from rbcluster.cli.status_page import render_status
+from tests.unit.cli.conftest import ADDRESS
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -102,6 +103,34 @@ def test_many_hsdirs_are_counted_rather_than_drawn(healthy: StatusDocument, draw
     page = draw(healthy)
     assert "32/32" in page
     assert "●" * 9 not in page
+
+
+def with_blog(document: StatusDocument) -> ServiceStatus:
+    """Add a second service, not published anywhere yet, and return it."""
+    (web,) = document["services"]
+    blog: ServiceStatus = {**web, "name": "blog", "address": f"{'b' * 56}.onion"}
+    blog["published"], blog["pool"], blog["descriptors"] = False, 0, []
+    document["services"].append(blog)
+    document["health"] = "degraded"
+    return blog
+
+
+def test_each_of_two_services_has_a_part_of_the_page(healthy: StatusDocument, draw: Draw) -> None:
+    with_blog(healthy)
+    page = draw(healthy)
+    assert "DEGRADED   example: blog not fully published" in page
+    web, blog = page.index("\n web  published"), page.index("\n blog  not fully published")
+    assert web < page.index(f"\n {ADDRESS}\n") < blog < page.index(f"\n {'b' * 56}.onion\n")
+    assert page[web:blog].count("8/8") == 2
+    assert page[blog:].count("8/8") == 0
+
+
+def test_both_services_are_named_when_neither_is_published(
+    healthy: StatusDocument, draw: Draw
+) -> None:
+    with_blog(healthy)
+    healthy["services"][0]["published"] = False
+    assert "example: web and blog not fully published" in draw(healthy)
 
 
 def test_a_refresh_that_is_late_is_due(healthy: StatusDocument, draw: Draw) -> None:

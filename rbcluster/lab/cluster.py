@@ -8,7 +8,7 @@ Not here: what is done to the cluster, and what must come of it (the demo, `test
 
 Overview::
 
-    LabCluster   start() -> serving; address; nodes; status(); wait_until(condition); stop()
+    LabCluster   start() -> serving; address(es); nodes; status(); wait_until(condition); stop()
     is_served    the condition that all of it is as it should be
 """
 
@@ -18,7 +18,8 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -51,13 +52,15 @@ def is_served(document: StatusDocument) -> bool:
 
 
 class LabCluster(Lifetime):
-    """Nodes that serve one onion address in a private network.
+    """Nodes that serve the same onion addresses in a private network.
 
-    Its web pages live in the event loop that called `start`.
+    Each node has a web page for each service, which names the node; where there are several
+    services, the service before it. They live in the event loop that called `start`.
 
     :param names: of the nodes, a to z, digits and hyphens.
     :param publish: keys of cluster.toml's ``[publish]`` that differ from their defaults.
-    :param key: a master key to import; None makes a new one.
+    :param services: their names; `address` and `pages` are those of the first.
+    :param key: a master key to import for the first service; None makes a new one.
     """
 
     def __init__(
@@ -67,10 +70,16 @@ class LabCluster(Lifetime):
         *,
         name: str = "lab",
         publish: Mapping[str, float] = MappingProxyType({}),
+        services: Sequence[str] = (SERVICE,),
         key: Path | None = None,
     ) -> None:
         self.directory = network.directory / f"cluster-{name}"
-        self.pages = {node: WebPage(node) for node in names}
+        self.pages_of = {
+            service: {
+                node: WebPage(node if len(services) == 1 else f"{service} {node}") for node in names
+            }
+            for service in services
+        }
         self.nodes: Mapping[str, NodeProcess] = {
             node: NodeProcess(self._config, node, NodePaths(self.directory / "nodes" / node))
             for node in names
@@ -86,12 +95,28 @@ class LabCluster(Lifetime):
         return self.directory / "cluster.toml"
 
     @property
-    def address(self) -> OnionAddress:
-        """The address all nodes serve.
+    def pages(self) -> dict[str, WebPage]:
+        """The web pages of the first service, by node."""
+        return next(iter(self.pages_of.values()))
+
+    @property
+    def addresses(self) -> Mapping[str, OnionAddress]:
+        """The addresses all nodes serve, by service.
 
         :raises ConfigError: if the cluster was not started.
         """
-        return load_config(self._config).services[0].address
+        return {service.name: service.address for service in load_config(self._config).services}
+
+    @property
+    def address(self) -> OnionAddress:
+        """The address of the first service.
+
+        :raises ConfigError: if the cluster was not started.
+        """
+        return next(iter(self.addresses.values()))
+
+    def _all_pages(self) -> Iterator[WebPage]:
+        return chain.from_iterable(pages.values() for pages in self.pages_of.values())
 
     async def start(self) -> None:
         """Make the cluster and start every node; `wait_until(is_served, ...)` tells when it serves.
@@ -99,7 +124,7 @@ class LabCluster(Lifetime):
         :raises RbclusterError: if it can't be made; nothing of it is left then.
         """
         try:
-            for page in self.pages.values():
+            for page in self._all_pages():
                 await page.start()
             await self.prepare()
             for node in self.nodes.values():
@@ -120,8 +145,7 @@ class LabCluster(Lifetime):
         node_options = [f"--node={node}={address}" for node, address in addresses.items()]
         process = await asyncio.create_subprocess_exec(
             *(str(COMMAND), "init", str(self.directory), "--name", self._name, *node_options),
-            *("--service", SERVICE, "--port", f"80 {LOOPBACK}:80"),
-            *(("--key", str(self._key)) if self._key else ()),
+            *self._service_options(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -136,6 +160,12 @@ class LabCluster(Lifetime):
             raise RbclusterError(f"rbcluster init failed: {output.decode(errors='replace')}")
         self._config.write_text(self._encode_config(addresses))
 
+    def _service_options(self) -> list[str]:
+        """Name the services to `rbcluster init`; every node gets ports of its own later."""
+        first, *others = self.pages_of
+        keyed = f"{first}={self._key}" if self._key else first
+        return [f"--service={service}" for service in (keyed, *others)]
+
     async def stop(self) -> None:
         """Kill every process and remove every file of it; safe to call twice."""
         for node in self.nodes.values():
@@ -144,7 +174,7 @@ class LabCluster(Lifetime):
             for node in self.nodes.values():
                 await node.kill(with_tor=True)
         finally:
-            for page in self.pages.values():
+            for page in self._all_pages():
                 await page.stop()
             self._ports.close()
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -193,22 +223,32 @@ class LabCluster(Lifetime):
         torrc = [*self._network.client_torrc_lines, f"__OwningControllerProcess {os.getpid()}"]
         lines = ["[cluster]", f"name = {_toml(self._name)}", "[tor]", f"extra = {_toml(torrc)}"]
         lines += ["[publish]", *(f"{key} = {value}" for key, value in self._publish.items())]
-        lines += [
-            "[[service]]",
-            f"name = {_toml(SERVICE)}",
-            f"address = {_toml(str(self.address))}",
-            f'ports = ["80 {LOOPBACK}:80"]',  # every node has its own instead
-        ]
+        for service, onion_address in self.addresses.items():
+            lines += [
+                "[[service]]",
+                f"name = {_toml(service)}",
+                f"address = {_toml(str(onion_address))}",
+                f'ports = ["80 {LOOPBACK}:80"]',  # every node has its own instead
+            ]
         for name, node in self.nodes.items():
-            host, port = self.pages[name].address
+            ports = [
+                f"{service} = {_toml([_port_of(pages[name])])}"
+                for service, pages in self.pages_of.items()
+            ]
             lines += [
                 "[[node]]",
                 f"name = {_toml(name)}",
                 f"address = {_toml(addresses[name])}",
                 f"data_dir = {_toml(str(node.paths.data_dir))}",
-                f"ports = {{ {SERVICE} = [{_toml(f'80 {host}:{port}')}] }}",
+                f"ports = {{ {', '.join(ports)} }}",
             ]
         return "\n".join([*lines, ""])
+
+
+def _port_of(page: WebPage) -> str:
+    """Lead visitors to a page, as tor's HiddenServicePort."""
+    host, port = page.address
+    return f"80 {host}:{port}"
 
 
 def _toml(value: str | list[str]) -> str:

@@ -82,6 +82,28 @@ async def test_a_key_at_hand_is_imported(tmp_path: Path) -> None:
     await made.stop()
 
 
+async def test_every_service_has_an_address_and_a_page_on_each_node(tmp_path: Path) -> None:
+    made = LabCluster(PlaceOnly(tmp_path), ("a", "b"), services=("web", "blog"))
+    pages = {page for of_nodes in made.pages_of.values() for page in of_nodes.values()}
+    for page in pages:
+        await page.start()
+    await made.prepare()
+
+    config = load_config(made.directory / "cluster.toml")
+    assert {s.name: s.address for s in config.services} == made.addresses
+    assert list(made.addresses) == ["web", "blog"]
+    assert len({*made.addresses.values()}) == 2
+    assert (made.address, made.pages) == (made.addresses["web"], made.pages_of["web"])
+    ports = {
+        str(port)
+        for service in config.services
+        for node in config.nodes
+        for port in config.ports_of(node.name, service)
+    }
+    assert ports == {"80 {}:{}".format(*page.address) for page in pages}
+    await made.stop()
+
+
 def test_every_managed_tor_joins_the_network_and_ends_with_the_lab(config: Config) -> None:
     for node in config.nodes:
         assert config.tor_of(node.name).extra == (

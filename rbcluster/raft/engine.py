@@ -53,7 +53,7 @@ from rbcluster.raft.proposal import ProposalResult, conclude, refused, unknown
 from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.storage import Storage, open_storage
-from rbcluster.raft.transport import Mesh
+from rbcluster.raft.transport import MakeMesh, Mesh
 from rbcluster.raft.view import RaftView, Role
 
 logger = logging.getLogger(__name__)
@@ -90,12 +90,13 @@ class RaftEngine(Generic[S, V]):
         *,
         admit: Admit = admit_all,
         on_message: OnMessage = ignore_message,
+        make_mesh: MakeMesh = Mesh,
     ) -> None:
         self._settings = settings
         self._machine = MachineState(machine)
         self._admit = admit
         self._on_message = on_message
-        self._mesh = Mesh(settings, self)
+        self._mesh = make_mesh(settings, self)
         self._replica: Replica | None = None
         self._storage: Storage[S, V] | None = None
         self._failure: Exception | None = None
@@ -389,7 +390,7 @@ class RaftEngine(Generic[S, V]):
         """
         if len(payload) > MAX_AGENT_BYTES:
             raise ValueError(f"a message has at most {MAX_AGENT_BYTES} bytes, not {len(payload)}")
-        for peer in self._mesh.connected:
+        for peer in sorted(self._mesh.connected):  # a set's order differs from process to process
             self._mesh.send(peer, FrameKind.AGENT, payload)
 
     # What the mesh reports (MeshListener)

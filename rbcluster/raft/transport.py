@@ -58,6 +58,30 @@ class MeshListener(Protocol):
         """Take a frame; ValueError says that no honest peer sends it, and ends the link."""
 
 
+class Links(Protocol):
+    """What the engine needs of a mesh; the simulator brings its own."""
+
+    @property
+    def connected(self) -> frozenset[NodeId]:
+        """Peers whose link is up."""
+
+    async def start(self) -> None:
+        """Listen, and begin to dial."""
+
+    async def stop(self) -> None:
+        """Close everything in order."""
+
+    def abort(self) -> None:
+        """Cut everything at once."""
+
+    def send(self, peer: NodeId, kind: FrameKind, payload: object) -> bool:
+        """Queue a frame for a peer; False if there is no link to it."""
+
+
+MakeMesh = Callable[[RaftSettings, MeshListener], Links]
+"""Makes the links of one node, not yet started."""
+
+
 class Mesh:
     """All links of one node."""
 

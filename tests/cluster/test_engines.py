@@ -16,6 +16,7 @@ from rbcluster.errors import NotLeader, RaftError
 from rbcluster.raft.engine import admit_all
 from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_COMMAND_BYTES
 from rbcluster.raft.proposal import Outcome
+from rbcluster.raft.transport import Mesh
 from rbcluster.raft.view import Role
 from tests.cluster.local_cluster import (
     LIMIT_S,
@@ -110,9 +111,10 @@ async def test_a_command_that_raises_stops_nobody(tmp_path: Path) -> None:
 async def test_a_reconnecting_follower_does_not_unseat_the_leader(tmp_path: Path) -> None:
     async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
         leader, follower = await cluster.elect(A), cluster.engines[B]
-        term = leader.view.term
+        term, mesh = leader.view.term, follower._mesh
+        assert isinstance(mesh, Mesh)
         for number in range(5):
-            for link in follower._mesh._links.values():
+            for link in mesh._links.values():
                 link.abort()
             await eventually(lambda: not follower.view.connected, "it is cut off")
             assert follower._replica is not None

@@ -14,6 +14,7 @@ from rbcluster.raft.frames import Frame, FrameKind, Hello, encode_frame, read_fr
 from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_FRAME_BYTES, OUT_BUFFER_CAP_BYTES
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.tls import TlsFiles, load_contexts
+from rbcluster.raft.transport import Mesh
 from tests.certificates import tls_files
 from tests.cluster.local_cluster import (
     LIMIT_S,
@@ -229,7 +230,9 @@ async def test_a_peer_that_does_not_read_is_cut_off_before_it_costs_much_memory(
         await eventually(lambda: scene.victim.view.connected == {A}, "the link is up")
         num_queued = 0
         payload = bytes(MAX_AGENT_BYTES)
-        link = scene.victim._mesh._links[A]
+        mesh = scene.victim._mesh
+        assert isinstance(mesh, Mesh)
+        link = mesh._links[A]
         while link.send(FrameKind.AGENT, payload):
             num_queued += 1
             assert num_queued * MAX_AGENT_BYTES < 2 * OUT_BUFFER_CAP_BYTES

@@ -22,6 +22,7 @@ from rbcluster.agent.admission import refusal
 from rbcluster.agent.clock import SystemClock
 from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.node import Node
+from rbcluster.api.routes import operator_routes
 from rbcluster.api.server import serve_api
 from rbcluster.config import Config, NodePaths, ServiceConfig
 from rbcluster.core.apply import apply_bytes
@@ -73,7 +74,8 @@ async def run_node(config: Config, name: NodeId) -> None:
         clock=SystemClock(),
         rng=os.urandom,
     )
-    async with _running(engine), serve_api(paths.api_socket, parts.node.status):
+    routes = operator_routes(parts.node.operator)
+    async with _running(engine), serve_api(paths.api_socket, parts.node.status, routes):
         _LOG.info("node=%s of cluster=%s runs", name, config.cluster.name)
         async with _background(tor.run()), _background(parts.node.run()):
             await _told_to_stop(engine)
@@ -97,7 +99,13 @@ class _Parts:
 
     def admit(self, sender: NodeId, command: bytes) -> str | None:
         node = self.node
-        return refusal(sender, command, myself=node.node, consensus=node.tor.consensus)
+        return refusal(
+            sender,
+            command,
+            myself=node.node,
+            members=node.cluster.state.members,
+            consensus=node.tor.consensus,
+        )
 
 
 @contextlib.asynccontextmanager

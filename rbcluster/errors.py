@@ -19,7 +19,10 @@ Overview::
       |    |- TorOptionError    tor runs with options that would break the service
       |    +- ConsensusUnavailable  there is no live consensus
       |- RaftError              the cluster can't do what was asked
-      |    +- NotLeader         only the leader can
+      |    |- NotLeader         only the leader can
+      |    |- NoLeader          nobody leads who could decide
+      |    |- RuleBroken        it was looked at and refused
+      |    +- OutcomeUnknown    no answer in time: it may have been done, or not
       +- StorageError           a journal or snapshot can't be read or written
 """
 
@@ -84,6 +87,18 @@ class RaftError(RbclusterError):
 
 class NotLeader(RaftError):  # noqa: N818 - Raft's own word
     """Only the leader can do this."""
+
+
+class NoLeader(RaftError):  # noqa: N818 - a state of the world, not a mistake
+    """Nobody could take a command in time; it is certainly not done."""
+
+
+class RuleBroken(RaftError):  # noqa: N818 - a verdict, not a mistake of ours
+    """What was asked breaks a rule, which the text names; it is not done."""
+
+
+class OutcomeUnknown(RaftError):  # noqa: N818 - a state of the world, not a mistake
+    """No answer came in time: what was asked may be done, or still get done."""
 
 
 class StorageError(RbclusterError):

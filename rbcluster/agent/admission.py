@@ -5,13 +5,22 @@ A report of introduction points is accepted only with the signed descriptor they
 its blinded key must belong to the service's address, so no node can put in points of its own
 making without the master key. (With identity "shared" every serving node holds that key:
 docs/architecture.md, "What a node could do".)
+
+An operator's command comes by the API of whatever node the operator is on, under that node's
+certificate; so it can't be told from one that the node itself made up, and need not be. A voter can
+win an election, and a leader writes the log: taking an operator's command from a voter gives away
+nothing that the voter could not take. A learner can't be elected, and is believed in nothing but
+its own points: its operator is sent to a voter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rbcluster.core.codec import decode_command
-from rbcluster.core.commands import ReportIntroPoints
+from rbcluster.core.commands import OperatorCommand, ReportIntroPoints
 from rbcluster.core.ids import NodeId
+from rbcluster.core.state import Member, Role
 from rbcluster.errors import CommandError, DescriptorError
 from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.hs.descriptor import find_period, open_descriptor
@@ -19,19 +28,27 @@ from rbcluster.hs.time_period import TimePeriod
 
 
 def refusal(
-    sender: NodeId, data: bytes, *, myself: NodeId, consensus: ConsensusView | None
+    sender: NodeId,
+    data: bytes,
+    *,
+    myself: NodeId,
+    members: Mapping[NodeId, Member],
+    consensus: ConsensusView | None,
 ) -> str | None:
     """Say why a command may not enter the log; None if it may.
 
     :param sender: the node whose certificate the command came with.
     :param data: the command as proposed.
     :param myself: this node, which leads.
+    :param members: of the cluster, as replicated.
     :param consensus: this node's, whose periods a reported descriptor may be of.
     """
     try:
         command = decode_command(data)
     except CommandError as error:
         return str(error)
+    if isinstance(command, OperatorCommand):
+        return _operator_refusal(sender, members)
     if not isinstance(command, ReportIntroPoints):  # all else is the leader's, and its own to say
         return None if sender == myself else f"{sender} does not lead: only the leader may say that"
     if command.node != sender:
@@ -39,6 +56,14 @@ def refusal(
     if command.points:
         return _report_refusal(command, consensus)
     return None
+
+
+def _operator_refusal(sender: NodeId, members: Mapping[NodeId, Member]) -> str | None:
+    """Say why an operator may not decide by way of this node; the docstring above says why so."""
+    voters = [node.name for node, member in members.items() if member.role is Role.VOTER]
+    if sender.name in voters:
+        return None
+    return f"{sender} has no vote, so it may not pass on such a request: ask on {', '.join(voters)}"
 
 
 def _report_refusal(command: ReportIntroPoints, consensus: ConsensusView | None) -> str | None:

@@ -28,6 +28,7 @@ from rbcluster.agent.heartbeat import (
 )
 from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.office import OfficeKeeper
+from rbcluster.agent.operator import Operator
 from rbcluster.agent.peers import PeerTable
 from rbcluster.agent.planner import Planner
 from rbcluster.agent.ports import Cluster, Tor
@@ -79,6 +80,7 @@ class Node:
         self.office = OfficeKeeper(
             node, cluster, self.peers, clock, office, seed, self.publishing_faults
         )
+        self.operator = Operator(cluster, clock)
         self.publisher = Publisher(
             RoundContext(
                 node=node,

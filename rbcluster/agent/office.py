@@ -20,12 +20,13 @@ from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import (
     Applied,
     Command,
+    EndTransfer,
     SeedCluster,
     SetPresence,
     TakeOffice,
 )
 from rbcluster.core.ids import NodeId
-from rbcluster.core.state import Member, Office, Presence, Role
+from rbcluster.core.state import Member, Office, Presence, Role, Transfer
 from rbcluster.errors import RaftError
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.view import Role as RaftRole
@@ -82,10 +83,20 @@ class OfficeKeeper:
             await self._propose(self.seed)
         elif not holds_office(self.cluster, self.node):
             await self._propose(TakeOffice(node=self.node, term=self.cluster.view.term))
+        elif self.cluster.state.transfer is not None:
+            await self._transfer(self.cluster.state.transfer)
         else:
             for command in self._presence_changes():
                 await self._propose(command)
             await self._yield_if_unable()
+
+    async def _transfer(self, ordered: Transfer) -> None:
+        """Try once to hand over as an operator wants; a successor's `TakeOffice` ends the order."""
+        _LOG.info("handing over as ordered: to=%s", ordered.to or "anyone")
+        await self.hand_over(ordered.to or self._successor(self.clock.monotonic()))
+        if holds_office(self.cluster, self.node):
+            term = self.cluster.view.term
+            await self._propose(EndTransfer(office_node=self.node, office_term=term))
 
     def _presence_changes(self) -> Iterator[SetPresence]:
         """Find the members whose presence is not what their silence says."""

@@ -8,6 +8,7 @@ Overview::
     rbcluster init              certificates, keys and cluster.toml for a new cluster
     rbcluster run               the daemon
     rbcluster status            how the cluster is
+    rbcluster transfer          hand the leadership over
     rbcluster key new | show    master keys
     rbcluster descriptor show   decode any v3 descriptor
     rbcluster demo              all of it on this machine, with a private Tor network
@@ -28,6 +29,7 @@ from rbcluster.cli.init import init
 from rbcluster.cli.key import key
 from rbcluster.cli.run import run
 from rbcluster.cli.status import status
+from rbcluster.cli.transfer import transfer
 from rbcluster.errors import RbclusterError
 
 
@@ -53,5 +55,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a mark
 
 
-for command in (init, run, status, key, descriptor, demo):
+for command in (init, run, status, transfer, key, descriptor, demo):
     main.add_command(command)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,9 +13,8 @@ from rich.console import Console
 from rbcluster.agent.status_document import EXIT_CODES
 from rbcluster.api.client import DEFAULT_TIMEOUT_S, fetch_status
 from rbcluster.cli.complaint import complain
-from rbcluster.cli.options import config_option, node_option
+from rbcluster.cli.options import config_option, find_api_socket, node_option, socket_option
 from rbcluster.cli.status_page import render_status
-from rbcluster.config import load_config, resolve_node
 from rbcluster.errors import RbclusterError
 
 _NO_ANSWER = 2  # the exit code that tells a monitor the same as "no leader"
@@ -27,12 +24,7 @@ _NO_ANSWER = 2  # the exit code that tells a monitor the same as "no leader"
 @click.option("--json", "as_json", is_flag=True, help="Print the status document (docs/status.md).")
 @config_option
 @node_option
-@click.option(
-    "--socket",
-    "socket_path",
-    type=click.Path(path_type=Path),
-    help="The daemon's API socket, without looking into a cluster.toml.",
-)
+@socket_option
 @click.option(
     "--timeout",
     "timeout_s",
@@ -53,7 +45,7 @@ def status(
 ) -> None:
     """Show how the cluster is."""
     try:
-        path = socket_path or _api_socket(config_path, node)
+        path = socket_path or find_api_socket(config_path, node)
         document = asyncio.run(fetch_status(path, timeout_s))
     except RbclusterError as error:
         complain(error)
@@ -63,9 +55,3 @@ def status(
     else:
         Console(highlight=False).print(render_status(document, datetime.now(UTC)))
     ctx.exit(EXIT_CODES[document["health"]])
-
-
-def _api_socket(config_path: Path, node: str | None) -> Path:
-    config = load_config(config_path)
-    name = resolve_node(config, node, os.environ, socket.gethostname())
-    return config.node(name).paths.api_socket

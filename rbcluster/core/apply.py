@@ -23,6 +23,8 @@ from rbcluster.core.codec import decode_command
 from rbcluster.core.commands import (
     Applied,
     Command,
+    EndTransfer,
+    OrderTransfer,
     RaiseFloor,
     RecordRound,
     Refused,
@@ -42,6 +44,7 @@ from rbcluster.core.state import (
     Presence,
     Publication,
     Role,
+    Transfer,
 )
 from rbcluster.errors import CommandError
 from rbcluster.hs.address import OnionAddress
@@ -107,6 +110,11 @@ def _changed(  # noqa: PLR0911 - one return for each command
             return _reserve(state, command)
         case RaiseFloor():
             return _raise_floor(state, command)
+        case OrderTransfer():
+            return _order_transfer(state, command)
+        case EndTransfer():
+            _require_office(state, command.office_node, command.office_term)
+            return replace(state, transfer=None)
         case _:  # RecordRound: the type checker sees to it that no other is left
             return _record_round(state, command)
 
@@ -134,7 +142,17 @@ def _take_office(state: ClusterState, command: TakeOffice) -> ClusterState:
     _require(_member(state, command.node).role is Role.VOTER, "only a voter may take office")
     last = state.office
     _require(last is None or command.term > last.term, "the office was taken in that term or later")
-    return replace(state, office=Office(node=command.node, term=command.term))
+    return replace(state, office=Office(node=command.node, term=command.term), transfer=None)
+
+
+def _order_transfer(state: ClusterState, command: OrderTransfer) -> ClusterState:
+    office = state.office
+    if office is None or office.term != command.term:
+        raise _RuleBrokenError("the office has changed hands meanwhile")
+    if command.to is not None:
+        _require(_member(state, command.to).role is Role.VOTER, f"{command.to} is no voter")
+        _require(command.to != office.node, f"{command.to} leads already")
+    return replace(state, transfer=Transfer(to=command.to))
 
 
 def _report(state: ClusterState, command: ReportIntroPoints) -> ClusterState:

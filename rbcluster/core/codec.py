@@ -21,6 +21,8 @@ from typing import Any
 
 from rbcluster.core.commands import (
     Command,
+    EndTransfer,
+    OrderTransfer,
     RaiseFloor,
     RecordRound,
     ReportIntroPoints,
@@ -41,6 +43,7 @@ from rbcluster.core.state import (
     Publication,
     Reservation,
     Role,
+    Transfer,
     UploadBudget,
 )
 from rbcluster.core.wire import (
@@ -189,6 +192,7 @@ _STATE = record(
     policy=_POLICY,
     pool=mapping(pair(_ADDRESS, _NODE), _REPORT, _MAX_MEMBERS * _MAX_SERVICES),
     office=optional(_OFFICE),
+    transfer=optional(record(Transfer, to=optional(_NODE))),
     publications=mapping(pair(_ADDRESS, _COUNT), _PUBLICATION, _MAX_PUBLICATIONS),
 )
 
@@ -264,6 +268,8 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
             office_term=_TERM,
         ),
     ),
+    8: (OrderTransfer, record(OrderTransfer, to=optional(_NODE), term=_TERM)),
+    9: (EndTransfer, record(EndTransfer, office_node=_NODE, office_term=_TERM)),
 }
 _KINDS = {command_type: kind for kind, (command_type, _) in _COMMANDS.items()}
 

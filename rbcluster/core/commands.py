@@ -106,6 +106,28 @@ class RecordRound:
     office_term: Term
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderTransfer:
+    """An operator wants the office holder of `term` to hand the leadership over.
+
+    Refused once the office has changed hands, so an order that comes late unseats nobody.
+    """
+
+    to: NodeId | None  # a voter; None: to whom the office holder chooses
+    term: Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndTransfer:
+    """The office holder tried to hand over as ordered, and still leads."""
+
+    office_node: NodeId
+    office_term: Term
+
+
+OperatorCommand = OrderTransfer
+"""What a person decides: enters by any node's API (`agent/admission.py` says from whom)."""
+
 Command = (
     SeedCluster
     | TakeOffice
@@ -114,6 +136,8 @@ Command = (
     | ReservePublication
     | RaiseFloor
     | RecordRound
+    | EndTransfer
+    | OperatorCommand
 )
 
 

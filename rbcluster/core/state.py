@@ -89,6 +89,13 @@ class Office:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """An operator wants the office holder to hand the leadership over."""
+
+    to: NodeId | None  # a voter; None: to whom it chooses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
     """One node's introduction points for one service, as its own tor last listed them."""
 
@@ -153,6 +160,7 @@ class ClusterState:
     policy: Policy = field(default_factory=Policy)
     pool: Mapping[PoolKey, NodeReport] = field(default_factory=lambda: MappingProxyType({}))
     office: Office | None = None
+    transfer: Transfer | None = None  # asked of this very office; gone with it, or when it failed
     publications: Mapping[PublicationKey, Publication] = field(
         default_factory=lambda: MappingProxyType({})
     )

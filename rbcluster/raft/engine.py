@@ -49,7 +49,14 @@ from rbcluster.raft.messages import (
     Message,
     check_message,
 )
-from rbcluster.raft.proposal import ProposalResult, conclude, refused, unknown
+from rbcluster.raft.proposal import (
+    Outcome,
+    ProposalResult,
+    conclude,
+    not_taken,
+    refused,
+    unknown,
+)
 from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.storage import Storage, open_storage
@@ -296,9 +303,9 @@ class RaftEngine(Generic[S, V]):
         :param timeout_s: after which the outcome is unknown.
         """
         replica = self._replica
-        reason = self._reason_against(command)
-        if replica is None or reason is not None:
-            return refused(reason or _STOPPED)
+        objection = self._objection(command)
+        if replica is None or objection is not None:
+            return objection or not_taken(_STOPPED)
         proposal: asyncio.Future[ProposalResult[V]] = asyncio.get_running_loop().create_future()
         self._proposals.add(proposal)
         try:
@@ -311,29 +318,31 @@ class RaftEngine(Generic[S, V]):
         finally:
             self._proposals.discard(proposal)
 
-    def _reason_against(self, command: bytes) -> str | None:
-        """Return why a command of this node can't be proposed, or None."""
+    def _objection(self, command: bytes) -> ProposalResult[V] | None:
+        """Return how a command of this node ends before it is proposed, or None."""
         if not 0 < len(command) <= MAX_COMMAND_BYTES:
-            return f"a command has 1 to {MAX_COMMAND_BYTES} bytes, this one {len(command)}"
+            return refused(f"a command has 1 to {MAX_COMMAND_BYTES} bytes, this one {len(command)}")
         if self._replica is None:
-            return _STOPPED
+            return not_taken(_STOPPED)
         if len(self._proposals) >= MAX_PROPOSALS_IN_FLIGHT:
-            return "too many proposals are waiting"
+            return not_taken("too many proposals are waiting")
         leader = self.view.leader
         if leader is None:
-            return "no leader is known"
+            return not_taken("no leader is known")
         if leader == self._settings.node:
-            return self._reason_of_leader(leader, command)
-        return None if leader in self._mesh.connected else f"leader {leader} can't be reached"
+            return self._objection_of_leader(leader, command)
+        can_reach = leader in self._mesh.connected
+        return None if can_reach else not_taken(f"leader {leader} can't be reached")
 
-    def _reason_of_leader(self, sender: NodeId, command: bytes) -> str | None:
+    def _objection_of_leader(self, sender: NodeId, command: bytes) -> ProposalResult[V] | None:
         if self._is_handing_over:
-            return _HANDING_OVER
+            return not_taken(_HANDING_OVER)
         try:
-            return self._admit(sender, command)
+            reason = self._admit(sender, command)
         except Exception:
             logger.exception("a bug: the check of a command from %s raised", sender)
-            return "the leader failed to check it"
+            reason = "the leader failed to check it"
+        return None if reason is None else refused(reason)
 
     # Leadership
 
@@ -458,16 +467,18 @@ class RaftEngine(Generic[S, V]):
         assert isinstance(command, bytes)  # `check_message` saw to it
         # Where this node does not lead PySyncObj would queue the command, and take it unchecked
         # should an election be won before the next tick.
-        reason: str | None = "the node that was asked does not lead"
+        objection: ProposalResult[V] | None = not_taken("the node that was asked does not lead")
         if self.view.role is Role.LEADER:
-            reason = self._reason_of_leader(peer, command[1:])
-        if reason is None:
+            objection = self._objection_of_leader(peer, command[1:])
+        if objection is None:
             return False
+        is_refused = objection.outcome is Outcome.REFUSED
+        reason = "".join(c if c.isprintable() else "?" for c in objection.detail)
         answer: Message = {
             "type": "apply_command_response",
             "request_id": message["request_id"],
-            "error": FAIL_REASON.REQUEST_DENIED,
-            "reason": "".join(c if c.isprintable() else "?" for c in reason)[:MAX_REASON_CHARS],
+            "error": FAIL_REASON.REQUEST_DENIED if is_refused else FAIL_REASON.MISSING_LEADER,
+            "reason": reason[:MAX_REASON_CHARS],
         }
         self._mesh.send(peer, FrameKind.RAFT, answer)
         return True

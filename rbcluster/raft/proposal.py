@@ -1,11 +1,11 @@
 """What becomes of a proposed command.
 
 The distinction that counts is between "certainly not in the log" and "can't be known": only the
-first may be proposed again without thought.
+first may be proposed again without thought, and only where nobody said no does that make sense.
 
 Overview::
 
-    Outcome          COMMITTED | REFUSED | UNKNOWN
+    Outcome          COMMITTED | REFUSED | NOT_TAKEN | UNKNOWN
     ProposalResult   outcome, verdict of the state machine, one sentence
     conclude         from PySyncObj's code to a result
 """
@@ -27,7 +27,8 @@ class Outcome(Enum):
     """How a proposal ended."""
 
     COMMITTED = "committed"  # in the log for good, and applied on this node
-    REFUSED = "refused"  # certainly not in the log, now or later
+    REFUSED = "refused"  # certainly not in the log: it was looked at, and may not enter
+    NOT_TAKEN = "not-taken"  # certainly not in the log: nobody was there to take it; try again
     UNKNOWN = "unknown"  # may be in the log now, or still get there
 
 
@@ -44,9 +45,12 @@ class ProposalResult(Generic[V]):
 # certain: another entry was applied at the one place in the log that the command ever had.
 _FAILURES: Mapping[int, tuple[Outcome, str]] = MappingProxyType(
     {
-        FAIL_REASON.QUEUE_FULL: (Outcome.REFUSED, "too many proposals are waiting"),
-        FAIL_REASON.MISSING_LEADER: (Outcome.REFUSED, "no leader is known or reachable"),
-        FAIL_REASON.DISCARDED: (Outcome.REFUSED, "a new leader's entry took its place in the log"),
+        FAIL_REASON.QUEUE_FULL: (Outcome.NOT_TAKEN, "too many proposals are waiting"),
+        FAIL_REASON.MISSING_LEADER: (Outcome.NOT_TAKEN, "no leader is known or reachable"),
+        FAIL_REASON.DISCARDED: (
+            Outcome.NOT_TAKEN,
+            "a new leader's entry took its place in the log",
+        ),
         FAIL_REASON.REQUEST_DENIED: (Outcome.REFUSED, "the leader refused it"),
         FAIL_REASON.NOT_LEADER: (Outcome.UNKNOWN, "the leader had stepped down"),
         FAIL_REASON.LEADER_CHANGED: (Outcome.UNKNOWN, "the leader changed meanwhile"),
@@ -56,8 +60,13 @@ _FAILURES: Mapping[int, tuple[Outcome, str]] = MappingProxyType(
 
 
 def refused(detail: str) -> ProposalResult[V]:
-    """Make the result of a command that is certainly not in the log."""
+    """Make the result of a command that may not enter the log."""
     return ProposalResult(outcome=Outcome.REFUSED, verdict=None, detail=detail)
+
+
+def not_taken(detail: str) -> ProposalResult[V]:
+    """Make the result of a command that nobody could take."""
+    return ProposalResult(outcome=Outcome.NOT_TAKEN, verdict=None, detail=detail)
 
 
 def unknown(detail: str) -> ProposalResult[V]:

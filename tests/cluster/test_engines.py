@@ -97,7 +97,7 @@ async def test_without_a_majority_nothing_is_committed_and_nothing_claimed(tmp_p
         assert not leader.view.has_quorum
         assert leader.view.leader is None
         result = await leader.propose(b"two", LIMIT_S)
-        assert (result.outcome, result.detail) == (Outcome.REFUSED, "no leader is known")
+        assert (result.outcome, result.detail) == (Outcome.NOT_TAKEN, "no leader is known")
         assert leader.state == ()
 
 
@@ -270,7 +270,7 @@ async def test_a_node_whose_disk_fails_stops_for_good_and_the_others_go_on(
         result = await leader.propose(b"one", LIMIT_S)
         assert result.outcome is Outcome.UNKNOWN
         assert "journal can't be written (Input/output error)" in str(leader.failure)
-        assert (await leader.propose(b"one", LIMIT_S)).outcome is Outcome.REFUSED
+        assert (await leader.propose(b"one", LIMIT_S)).outcome is Outcome.NOT_TAKEN
         await cluster.stop(leader._settings.node)
         await commit(await cluster.leader(), b"two")
 

@@ -53,7 +53,11 @@ def verdict(
     command: Command, sender: NodeId = BOB, view: ConsensusView | None = VIEW
 ) -> str | None:
     """What ada, who leads, says to a command."""
-    return refusal(sender, encode_command(command), myself=ADA, consensus=view)
+    return look_at(encode_command(command), sender, view)
+
+
+def look_at(data: bytes, sender: NodeId = BOB, view: ConsensusView | None = VIEW) -> str | None:
+    return refusal(sender, data, myself=ADA, members=builders.FOUNDED.members, consensus=view)
 
 
 def test_points_that_a_descriptor_of_the_service_lists_are_let_in() -> None:
@@ -132,7 +136,7 @@ def test_leader_without_a_consensus_lets_no_points_in() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no command", b"\xc1", b"\x93\xcc\xff\xa1x\x90"])
 def test_bytes_that_are_no_command_are_refused(data: bytes) -> None:
-    assert refusal(BOB, data, myself=ADA, consensus=VIEW)
+    assert look_at(data)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +148,25 @@ def test_bytes_that_are_no_command_are_refused(data: bytes) -> None:
         builders.raise_floor(7, node=BOB),
         builders.record_round(7, node=BOB),
         builders.reserve(7, node=BOB),
+        builders.end_transfer(BOB),
     ],
     ids=lambda command: type(command).__name__,
 )
 def test_what_only_a_leader_may_say_is_taken_from_nobody_else(command: Command) -> None:
     assert verdict(command, sender=BOB) == "bob does not lead: only the leader may say that"
     assert verdict(command, sender=ADA) is None
+
+
+@pytest.mark.parametrize("sender", [ADA, BOB, CYD])
+def test_operator_may_decide_by_way_of_any_voter(sender: NodeId) -> None:
+    assert verdict(builders.order_transfer(), sender=sender) is None
+
+
+@pytest.mark.parametrize("sender", [builders.EVE, builders.MALLORY])
+def test_operator_on_a_node_that_could_never_lead_is_sent_to_a_voter(sender: NodeId) -> None:
+    assert verdict(builders.order_transfer(), sender=sender) == (
+        f"{sender} has no vote, so it may not pass on such a request: ask on ada, bob, cyd"
+    )
 
 
 def test_leader_may_report_points_of_its_own() -> None:

@@ -188,7 +188,9 @@ class ModelCluster:
     async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
         await asyncio.sleep(0.01)
         world = self._world
-        if world.leader is None or self._name not in world.alive:
+        if self._name in world.alive and world.leader is None:
+            return ProposalResult(outcome=Outcome.NOT_TAKEN, verdict=None, detail="no leader")
+        if self._name not in world.alive:
             await asyncio.sleep(timeout_s)
             return ProposalResult(outcome=Outcome.UNKNOWN, verdict=None, detail="no answer")
         if world.loses(command):
@@ -214,8 +216,9 @@ class ModelCluster:
                 node.hear(self._name, payload)
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        self._world.bells[self._name] = callback
-        return lambda: None
+        bells = self._world.bells[self._name]
+        bells.append(callback)
+        return lambda: bells.remove(callback)
 
 
 class ModelTor:
@@ -277,7 +280,7 @@ class World:
         self.term = Term(0)
         self.index = 1
         self.alive = set(NAMES)
-        self.bells: dict[NodeId, Callable[[], None]] = {}
+        self.bells: dict[NodeId, list[Callable[[], None]]] = {name: [] for name in NAMES}
         self.loses: Callable[[bytes], bool] = lambda _: False  # which commands get lost
         self.keeps_leader = False  # whether every transfer of the leadership fails
         self.num_transfers = 0
@@ -318,7 +321,7 @@ class World:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def ring(self) -> None:
-        for bell in self.bells.values():
+        for bell in tuple(bell for bells in self.bells.values() for bell in bells):
             bell()
 
     def elect(self, name: NodeId) -> None:
@@ -328,7 +331,7 @@ class World:
     def kill(self, name: NodeId) -> None:
         self.alive.discard(name)
         self._tasks[name].cancel()
-        self.bells.pop(name, None)
+        self.bells[name].clear()
         if self.leader == name:
             self.leader = None
 

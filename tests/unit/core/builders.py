@@ -12,6 +12,8 @@ from rbcluster.core.apply import apply
 from rbcluster.core.commands import (
     Applied,
     Command,
+    EndTransfer,
+    OrderTransfer,
     RaiseFloor,
     RecordRound,
     ReportIntroPoints,
@@ -185,6 +187,14 @@ def set_presence(
     )
 
 
+def order_transfer(to: NodeId | None = BOB, term: int = 1) -> OrderTransfer:
+    return OrderTransfer(to=to, term=Term(term))
+
+
+def end_transfer(node: NodeId = ADA, term: int = 1) -> EndTransfer:
+    return EndTransfer(office_node=node, office_term=Term(term))
+
+
 FOUNDED = after([SEED])
 IN_OFFICE = after([SEED, take_office()])
 
@@ -213,6 +223,9 @@ _OTHERS: tuple[Command, ...] = (  # what goes on beside, much of it against some
     record_round(6, accepted=HSDIRS, service=BLOG),
     raise_floor(2**34, service=BLOG),
     raise_floor(2**63),
+    order_transfer(EVE),
+    order_transfer(CYD),
+    end_transfer(BOB, 2),
 )
 _ACTS = (
     *["reserve"] * 5,
@@ -223,6 +236,8 @@ _ACTS = (
     "succeed",
     "presence",
     "report",
+    "transfer",
+    "end transfer",
     "repeat",
 )
 _Act = tuple[str, int, int, Command]  # what to do, two dice to choose by, and something else
@@ -262,6 +277,8 @@ def _follow(log: Sequence[Command], state: ClusterState, act: _Act) -> Command:
         "succeed": take_office(NODES[one % 3], term + two % 3),
         "presence": set_presence(NODES[one % 3], [*Presence][two % 2], office_node=node, term=term),
         "report": report(NODES[one % 3], *map(point, range(two))),
+        "transfer": order_transfer((*NODES, None)[one % 4], term),
+        "end transfer": end_transfer(node, term),
         "repeat": log[-1 - one % len(log)],  # perhaps after its office has ended
     }
     return likely.get(what, other)

@@ -9,7 +9,16 @@ from rbcluster.core.apply import MAX_FLOOR, MAX_REVISION_STEP, apply, apply_byte
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Applied, Command, Refused
 from rbcluster.core.ids import NodeId, Term, UnixMs
-from rbcluster.core.state import ClusterState, Member, Office, Policy, Presence, Publication, Role
+from rbcluster.core.state import (
+    ClusterState,
+    Member,
+    Office,
+    Policy,
+    Presence,
+    Publication,
+    Role,
+    Transfer,
+)
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.time_period import TimePeriod
 from tests.unit.core.builders import (
@@ -27,6 +36,8 @@ from tests.unit.core.builders import (
     SEED,
     SHOP,
     after,
+    end_transfer,
+    order_transfer,
     period,
     point,
     raise_floor,
@@ -75,6 +86,8 @@ def test_a_cluster_is_founded_once() -> None:
         reserve(1),
         raise_floor(1),
         record_round(1),
+        order_transfer(),
+        end_transfer(),
     ],
     ids=lambda command: type(command).__name__,
 )
@@ -134,12 +147,43 @@ def test_office_is_refused_to_others_and_in_old_terms(command: Command, rule: st
         reserve(5),
         raise_floor(5),
         record_round(4),
+        end_transfer(),
     ],
     ids=lambda command: type(command).__name__,
 )
 def test_a_deposed_office_holder_is_refused(command: Command) -> None:
     state = after([reserve(4), take_office(BOB, 2)], IN_OFFICE)
     assert refusal(state, command) == "ada holds no office in term 1"
+
+
+def test_an_order_to_hand_over_stands_until_the_office_holder_ends_it() -> None:
+    ordered = after([order_transfer(BOB)], IN_OFFICE)
+    assert ordered.transfer == Transfer(to=BOB)
+    assert after([order_transfer(None)], IN_OFFICE).transfer == Transfer(to=None)
+    assert refusal(ordered, end_transfer(BOB, 1)) == "bob holds no office in term 1"
+    assert after([end_transfer()], ordered).transfer is None
+
+
+def test_an_order_to_hand_over_ends_with_the_office() -> None:
+    assert after([order_transfer(BOB), take_office(CYD, 2)], IN_OFFICE).transfer is None
+
+
+@pytest.mark.parametrize(
+    ("command", "rule"),
+    [
+        (order_transfer(BOB, term=0), "the office has changed hands meanwhile"),
+        (order_transfer(BOB, term=2), "the office has changed hands meanwhile"),
+        (order_transfer(ADA), "ada leads already"),
+        (order_transfer(EVE), "eve is no voter"),
+        (order_transfer(MALLORY), "mallory is no member"),
+    ],
+)
+def test_an_order_that_nobody_could_follow_is_refused(command: Command, rule: str) -> None:
+    assert refusal(IN_OFFICE, command) == rule
+
+
+def test_nobody_is_ordered_before_the_office_is_taken() -> None:
+    assert refusal(FOUNDED, order_transfer()) == "the office has changed hands meanwhile"
 
 
 def test_nobody_holds_office_before_it_is_taken() -> None:

@@ -1,0 +1,115 @@
+"""What the local API can be asked to do: each request and its answer as values.
+
+`server.py` answers, `client.py` asks; both speak these. A request that was not carried out is
+answered by a `Refusal`, whose kind says what the asker may conclude.
+
+Overview::
+
+    Operation(name, request, answer)      POST /v1/<name>
+    TRANSFER                              hand the leadership over
+    Refusal                               kind, detail; `refusal_of` and `error_of` translate
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
+
+from rbcluster.core.ids import NodeId
+from rbcluster.errors import (
+    CommandError,
+    NoLeader,
+    OutcomeUnknown,
+    RbclusterError,
+    RuleBroken,
+)
+
+
+class Value(BaseModel):
+    """A request or an answer: never changes; fields that it does not know are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+def _node_id(value: object) -> NodeId:
+    if isinstance(value, NodeId):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a node's name is a text")  # noqa: TRY004 - for pydantic
+    return NodeId(value)
+
+
+Node = Annotated[NodeId, PlainValidator(_node_id), PlainSerializer(str, return_type=str)]
+
+Q = TypeVar("Q", bound=Value)
+A = TypeVar("A", bound=Value)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[Q, A]):
+    """Something that can be asked for."""
+
+    name: str
+    request: type[Q]
+    answer: type[A]
+
+    @property
+    def path(self) -> str:
+        """Where it is asked for."""
+        return f"/v1/{self.name}"
+
+
+class RefusalKind(Enum):
+    """What is known of a request that was not answered as wished."""
+
+    INVALID = "invalid"  # it makes no sense: nothing was done
+    NO_LEADER = "no-leader"  # nobody could decide: nothing was done
+    RULE = "rule"  # a rule is against it: it was not done
+    UNKNOWN = "unknown"  # no answer in time: it may be done, or still get done
+
+
+class Refusal(BaseModel):
+    """Why a request was not carried out."""
+
+    kind: RefusalKind
+    detail: str  # a sentence, with the remedy
+
+
+_ERRORS: dict[RefusalKind, tuple[int, type[RbclusterError]]] = {
+    RefusalKind.INVALID: (400, CommandError),
+    RefusalKind.NO_LEADER: (503, NoLeader),
+    RefusalKind.RULE: (409, RuleBroken),
+    RefusalKind.UNKNOWN: (504, OutcomeUnknown),
+}
+
+
+def refusal_of(error: RbclusterError) -> tuple[int, Refusal]:
+    """Translate an error into an HTTP status and what goes with it; of another kind: a rule."""
+    kind = next(
+        (kind for kind, (_, known) in _ERRORS.items() if isinstance(error, known)),
+        RefusalKind.RULE,
+    )
+    return _ERRORS[kind][0], Refusal(kind=kind, detail=str(error))
+
+
+def error_of(refusal: Refusal) -> RbclusterError:
+    """Translate it back, for whoever asked."""
+    return _ERRORS[refusal.kind][1](refusal.detail)
+
+
+class TransferRequest(Value):
+    """Hand the leadership over."""
+
+    to: Node | None = None  # a voter; None: to whom the leader chooses
+
+
+class TransferAnswer(Value):
+    """Who leads now."""
+
+    leader: Node
+
+
+TRANSFER = Operation("transfer", TransferRequest, TransferAnswer)

@@ -1,0 +1,39 @@
+"""Which part of the agent carries out each operation of the local API."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rbcluster.agent.operator import Operator
+from rbcluster.api.operations import (
+    TRANSFER,
+    A,
+    Operation,
+    Q,
+    TransferAnswer,
+    TransferRequest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An operation, and who carries it out. Made by `route`, which sees that the types fit."""
+
+    operation: Operation[Any, Any]
+    carry_out: Callable[[Any], Awaitable[Any]]
+
+
+def route(operation: Operation[Q, A], carry_out: Callable[[Q], Awaitable[A]]) -> Route:
+    """Have an operation carried out by a function, which may raise any `RbclusterError`."""
+    return Route(operation, carry_out)
+
+
+def operator_routes(operator: Operator) -> tuple[Route, ...]:
+    """List what an operator may ask for."""
+
+    async def transfer(request: TransferRequest) -> TransferAnswer:
+        return TransferAnswer(leader=await operator.transfer(request.to))
+
+    return (route(TRANSFER, transfer),)

@@ -40,6 +40,7 @@ from pydantic import (
 )
 
 from rbcluster.config_faults import describe, relation_faults
+from rbcluster.core.codec import MAX_SERVICES
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Policy, Role
 from rbcluster.endpoint import HostPort, OnionPort, parse_socket_path
@@ -104,6 +105,12 @@ def _some(values: tuple[object, ...]) -> tuple[object, ...]:
     if not values:
         raise ValueError("there is none: give at least one")
     return values
+
+
+def _not_too_many(services: tuple[object, ...]) -> tuple[object, ...]:
+    if len(services) > MAX_SERVICES:  # else the cluster could not be founded
+        raise ValueError(f"there are {len(services)}: a cluster serves at most {MAX_SERVICES}")
+    return services
 
 
 Label = Annotated[str, PlainValidator(_label)]
@@ -262,7 +269,9 @@ class Config(_Table):
 
     cluster: ClusterConfig
     nodes: Annotated[tuple[NodeConfig, ...], AfterValidator(_some)] = Field(alias="node")
-    services: Annotated[tuple[ServiceConfig, ...], AfterValidator(_some)] = Field(alias="service")
+    services: Annotated[
+        tuple[ServiceConfig, ...], AfterValidator(_some), AfterValidator(_not_too_many)
+    ] = Field(alias="service")
     publish: PublishConfig = PublishConfig()
     tor: TorConfig = TorConfig()
 

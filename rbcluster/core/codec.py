@@ -81,10 +81,10 @@ MAX_REASON_CHARS = 120  # of what an HSDir answered: it stays in the state
 MAX_COMMAND_BYTES = 2**18  # a seed of 700 members, or a report with the largest of everything
 
 
+MAX_SERVICES = 100
 _MAX_MEMBERS = 1_000
-_MAX_SERVICES = 100
 _MAX_HSDIRS = 256  # per descriptor: at most 16 replicas x 128 by consensus rules; 2 x 4 in use
-_MAX_PUBLICATIONS = 100 * _MAX_SERVICES
+_MAX_PUBLICATIONS = 100 * MAX_SERVICES
 _MAX_LINK_SPECIFIERS = 16  # 4 kinds exist; unknown ones are kept
 _MAX_TRAIT_VALUES = 16
 
@@ -159,7 +159,7 @@ _POLICY = record(
     upload_every_ms=_COUNT,
     shuffle_seed=octets(32, 32),
 )
-_SERVICES = mapping(_ADDRESS, _NAME, _MAX_SERVICES)
+_SERVICES = mapping(_ADDRESS, _NAME, MAX_SERVICES)
 _OFFICE = record(Office, node=_NODE, term=_TERM)
 _REPORT = record(NodeReport, points=_POINTS, traits=_TRAITS, reported_at=_INSTANT)
 _RESERVATION = record(
@@ -190,7 +190,7 @@ _STATE = record(
     members=mapping(_NODE, _MEMBER, _MAX_MEMBERS),
     services=_SERVICES,
     policy=_POLICY,
-    pool=mapping(pair(_ADDRESS, _NODE), _REPORT, _MAX_MEMBERS * _MAX_SERVICES),
+    pool=mapping(pair(_ADDRESS, _NODE), _REPORT, _MAX_MEMBERS * MAX_SERVICES),
     office=optional(_OFFICE),
     transfer=optional(record(Transfer, to=optional(_NODE))),
     publications=mapping(pair(_ADDRESS, _COUNT), _PUBLICATION, _MAX_PUBLICATIONS),

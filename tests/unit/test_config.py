@@ -21,8 +21,10 @@ from rbcluster.config import (
     parse_config,
     resolve_node,
 )
+from rbcluster.core.codec import encode_command
+from rbcluster.core.commands import SeedCluster
 from rbcluster.core.ids import NodeId
-from rbcluster.core.state import Policy, Role
+from rbcluster.core.state import Member, Policy, Role
 from rbcluster.endpoint import HostPort, OnionPort
 from rbcluster.errors import ConfigError
 from rbcluster.hs.address import OnionAddress
@@ -260,6 +262,25 @@ def test_a_file_without_a_service_is_told_how_to_get_one() -> None:
     for table in "", "service = []\n":
         (fault,) = faults(table + without)
         assert fault.startswith("service: there is none: give at least one")
+
+
+@pytest.mark.parametrize("number", [100, 101])
+def test_no_more_services_are_taken_than_a_cluster_can_be_founded_with(number: int) -> None:
+    keys = (IdentityKeypair.from_seed(bytes([n]) * 32).public for n in range(number))
+    services = {OnionAddress(key): f"s{n}" for n, key in enumerate(keys)}
+    tables = "".join(
+        f'[[service]]\nname = "{name}"\naddress = "{address}"\nports = ["80"]\n'
+        for address, name in services.items()
+    )
+    text = SMALL.removesuffix(SERVICE) + tables
+    if number > 100:
+        assert faults(text) == ["service: there are 101: a cluster serves at most 100"]
+    else:
+        members = (Member(node=A, address="a:1"),)
+        assert len(parse(text).services) == 100
+        assert encode_command(
+            SeedCluster(name="x", members=members, services=services, policy=Policy())
+        )
 
 
 def test_a_key_that_is_no_bare_one_is_quoted() -> None:

@@ -40,6 +40,22 @@ def test_key_of_another_address_is_refused_with_both_named(directory: Path) -> N
     assert f"cluster.toml says {wanted}" in text
 
 
+def test_key_missing_for_one_of_two_services_is_named(directory: Path) -> None:
+    missing = directory.with_name("other")
+    with pytest.raises(KeyFileError, match=f"{missing}/hs_ed25519_secret_key does not exist"):
+        Keyring.load({SITE: directory, OnionAddress(OTHER.public): missing})
+
+
+def test_keys_of_two_services_do_not_mix(directory: Path) -> None:
+    other = OnionAddress(OTHER.public)
+    write_key_directory(directory.with_name("other"), OTHER)
+    keyring = Keyring.load({SITE: directory, other: directory.with_name("other")})
+    assert keyring.identity(other).public == OTHER.public
+    keypairs = (keyring.for_period(address, PERIOD).keypair for address in (SITE, other))
+    expected = (derive_blinded_keypair(keypair, PERIOD) for keypair in (MASTER, OTHER))
+    assert [k.public for k in keypairs] == [k.public for k in expected]
+
+
 @pytest.mark.parametrize("size", [0, 95, 97])
 def test_key_file_of_a_wrong_length_is_refused(directory: Path, size: int) -> None:
     file = directory / "hs_ed25519_secret_key"

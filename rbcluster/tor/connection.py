@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -51,11 +50,12 @@ class ControlConnection:
         on_event: Callable[[Event], None],
     ) -> None:
         self.name = describe_endpoint(endpoint)
-        self.heard_at = time.monotonic()  # when bytes last came: the sign of life
         self._writer = writer
         self._on_event = on_event
         self._waiting: deque[asyncio.Future[Reply]] = deque()
-        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.heard_at = self._loop.time()  # when bytes last came: the sign of life
+        self._ended: asyncio.Future[str] = self._loop.create_future()
 
     async def request(
         self, line: str, data: bytes | None = None, *, timeout_s: float = REQUEST_TIMEOUT_S
@@ -69,7 +69,7 @@ class ControlConnection:
         if self._ended.done():
             raise ControlPortError(self._ended.result())
         verb = line.partition(" ")[0].removeprefix("+")  # arguments may be secret
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting.append(answer)
         self._writer.write(encode_request(line, data))
         try:
@@ -122,7 +122,7 @@ class ControlConnection:
         reason = "tor closed the connection; its log may say why"
         try:
             while chunk := await reader.read(_READ_BYTES):
-                self.heard_at = time.monotonic()
+                self.heard_at = self._loop.time()
                 for reply in replies.feed(chunk):
                     self._hand_out(reply)
         except ConnectionError:

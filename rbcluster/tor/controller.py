@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -133,9 +132,9 @@ class TorController:
 
     async def run(self) -> NoReturn:
         """Keep a session with tor, for ever. Cancelled, it leaves a managed tor running."""
-        backoff_s = _BACKOFF_MIN_S
+        loop, backoff_s = asyncio.get_running_loop(), _BACKOFF_MIN_S
         while True:
-            began_at = time.monotonic()
+            began_at = loop.time()
             try:
                 if self._managed is not None:
                     await self._managed.ensure_running()
@@ -146,7 +145,7 @@ class TorController:
                 _log.exception("a bug: the session with tor failed and is begun anew; report it")
                 self._failure = "a bug ended the session with tor, see the log; it is begun anew"
             self._announce()
-            if time.monotonic() - began_at > _SETTLED_S:
+            if loop.time() - began_at > _SETTLED_S:
                 backoff_s = _BACKOFF_MIN_S
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _BACKOFF_MAX_S)

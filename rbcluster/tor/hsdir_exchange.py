@@ -10,7 +10,6 @@ Not here: what is sent (`descriptor_upload.py`, `descriptor_fetch.py`).
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -65,14 +64,14 @@ class HsDirExchange:
         lock = self._locks.setdefault(pair, asyncio.Lock())
         async with lock:
             debt, expiry = self._debts.pop(pair, (None, 0.0))
-            talk = HsDirTalk(debt=debt if time.monotonic() < expiry else None)
+            talk = HsDirTalk(debt=debt if asyncio.get_running_loop().time() < expiry else None)
             self._talks[pair] = talk
             try:
                 yield talk
             finally:
                 del self._talks[pair]
                 if talk.debt is not None:
-                    self._debts[pair] = (talk.debt, time.monotonic() + DEBT_S)
+                    self._debts[pair] = (talk.debt, asyncio.get_running_loop().time() + DEBT_S)
 
     def deliver(self, event: HsDescEvent) -> None:
         """Hand an event to the talk it belongs to; one that comes too late settles its debt."""

@@ -13,7 +13,6 @@ It joins the circuits that stand (`intro_watcher.py`) with the snapshots that to
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NoReturn
@@ -65,7 +64,7 @@ class IntroFollower:
 
     def on_event(self, event: Event) -> None:
         """Take in one event, in the order tor sent it; other kinds are no news."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         watch = self._watch
         if event.kind in {"CIRC", "CIRC_MINOR"}:
             watch = watch.after_circuit(event.text, now)
@@ -77,8 +76,9 @@ class IntroFollower:
 
     def read_again(self) -> None:
         """Read every snapshot again: what they are verified against has changed."""
+        now = asyncio.get_running_loop().time()
         for service in self._services:
-            self._watch = self._watch.after_rotation(service.address.label, time.monotonic())
+            self._watch = self._watch.after_rotation(service.address.label, now)
         self._wake.set()
 
     async def run(
@@ -88,14 +88,15 @@ class IntroFollower:
 
         :raises ControlPortError: then.
         """
-        read_all_at = 0.0
+        loop = asyncio.get_running_loop()
+        read_all_at = loop.time()
         while True:
-            if time.monotonic() >= read_all_at:
-                read_all_at = time.monotonic() + SAFETY_NET_S
+            if loop.time() >= read_all_at:
+                read_all_at = loop.time() + SAFETY_NET_S
                 await self._read_circuits(connection)
                 self.read_again()
             self._wake.clear()
-            self._watch, due = self._watch.tick(time.monotonic())
+            self._watch, due = self._watch.tick(loop.time())
             for service in self._services:
                 if service.address.label in due:
                     await self._read_snapshot(connection, service, view())
@@ -106,7 +107,7 @@ class IntroFollower:
         self._watch = self._watch.before_snapshot()
         circuits = await connection.getinfo("circuit-status")
         lines = circuits.decode("utf-8", "replace").splitlines()
-        self._watch = self._watch.after_snapshot(lines, time.monotonic())
+        self._watch = self._watch.after_snapshot(lines, asyncio.get_running_loop().time())
         self._has_read_circuits = True
 
     async def _read_snapshot(
@@ -132,9 +133,9 @@ class IntroFollower:
             self._snapshots[label] = snapshot
 
     async def _sleep_until(self, deadline: float) -> None:
-        """Sleep until an event comes, or until a monotonic instant."""
+        """Sleep until an event comes, or until an instant of the loop's clock."""
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with asyncio.timeout_at(deadline):
                 await self._wake.wait()
         except TimeoutError:
             return

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -135,7 +134,7 @@ class TorSession:
         :raises ControlPortError: if for two seconds nothing at all was heard from it.
         """
         while True:
-            asked_at = time.monotonic()
+            asked_at = asyncio.get_running_loop().time()
             try:
                 phase = await connection.getinfo(
                     "status/bootstrap-phase", timeout_s=_PROBE_TIMEOUT_S

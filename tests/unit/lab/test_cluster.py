@@ -34,10 +34,14 @@ class PlaceOnly(PrivateNetwork):
         return ('DirAuthority "x"', "TestingTorNetwork 1")
 
 
-@pytest_asyncio.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[LabCluster]:
-    """Return a cluster with its keys and its cluster.toml, none of whose nodes runs."""
-    made = LabCluster(PlaceOnly(tmp_path), ("a", "b"), publish={"withdraw_after": 3.5})
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LabCluster]:
+    """Return a cluster with its keys and its cluster.toml, none of whose nodes runs.
+
+    Made once: tests only look at it.
+    """
+    place = PlaceOnly(tmp_path_factory.mktemp("lab"))
+    made = LabCluster(place, ("a", "b"), publish={"withdraw_after": 3.5})
     for page in made.pages.values():
         await page.start()
     await made.prepare()
@@ -45,7 +49,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[LabCluster]:
     await made.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config(cluster: LabCluster) -> Config:
     return load_config(cluster.directory / "cluster.toml")
 
@@ -129,8 +133,13 @@ async def test_waiting_for_a_cluster_that_does_not_run_says_so(cluster: LabClust
         await cluster.wait_until(lambda _: True, "a leader", 0.05)
 
 
-async def test_stopping_removes_every_file_and_may_be_repeated(cluster: LabCluster) -> None:
-    await cluster.stop()
-    await cluster.stop()
+async def test_stopping_removes_every_file_and_may_be_repeated(tmp_path: Path) -> None:
+    made = LabCluster(PlaceOnly(tmp_path), ("a",))
+    await made.pages["a"].start()
+    await made.prepare()
+    assert made.directory.exists()
 
-    assert not cluster.directory.exists()
+    await made.stop()
+    await made.stop()
+
+    assert not made.directory.exists()

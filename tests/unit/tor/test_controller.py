@@ -32,6 +32,8 @@ from tests.unit.tor.fake_control_port import (
 )
 from tests.unit.tor.watched import Watched, running_controller
 
+pytestmark = pytest.mark.virtual_time
+
 _DESCRIPTOR_KEY = f"hs/service/desc/id/{ADDRESS.label}"
 
 

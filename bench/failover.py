@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from bench.figures import MIN_TRIALS, show, show_heading
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.demo import is_without
@@ -76,14 +76,9 @@ async def play(cluster: LabCluster, visitor: Visitor) -> Trial:
     )
 
 
-def show(name: str, values: Sequence[float]) -> None:
-    """Print one line of the table."""
+def show_trial(name: str, values: Sequence[float]) -> None:
+    """Print what one trial gave."""
     print(f"{name:10}" + "".join(f"{value:11.2f}" for value in values), flush=True)
-
-
-def p95(values: Sequence[float]) -> float:
-    """Return the smallest value that 95 of 100 do not exceed."""
-    return sorted(values)[max(0, -(-95 * len(values) // 100) - 1)]
 
 
 async def main(num_trials: int) -> None:
@@ -99,14 +94,14 @@ async def main(num_trials: int) -> None:
         for number in range(num_trials):
             trial = await play(cluster, visitor)
             rows.append([getattr(trial, name) for name in names])
-            show(str(number + 1), rows[-1])
+            show_trial(str(number + 1), rows[-1])
             await asyncio.sleep(REST_S)
-    columns = list(zip(*rows, strict=True))
-    show("median", [statistics.median(column) for column in columns])
-    show("p95", [p95(column) for column in columns])
+    show_heading()
+    for name, column in zip(names, zip(*rows, strict=True), strict=True):
+        show(name, column, "" if name in {"failed", "visits"} else "s")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Benchmark of a leader's sudden end.")
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=MIN_TRIALS)
     asyncio.run(main(parser.parse_args().trials))

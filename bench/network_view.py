@@ -1,6 +1,6 @@
 """Measure the network view on a made consensus as large as the public network's.
 
-    python bench/network_view.py [relays]
+    python -m bench.network_view [relays]
 
 Prints the longest stall of the event loop while the view is read (target: under 50 ms), what
 stays in memory (target: under 30 MB), and how long it takes.
@@ -13,17 +13,16 @@ import base64
 import gc
 import hashlib
 import random
-import statistics
 import sys
 import time
 import tracemalloc
 
+from bench.figures import MIN_TRIALS, milliseconds, show, show_heading
 from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.tor.network_view import read_network_view
 
 RELAYS = 8000
-ROUNDS = 20
-STALL_LIMIT_S = 0.050
+STALL_LIMIT_MS = 50.0
 KEPT_LIMIT_BYTES = 30_000_000
 
 _PREAMBLE = """network-status-version 3 microdesc
@@ -115,9 +114,8 @@ async def measure(documents: tuple[bytes, bytes]) -> tuple[float, float, Consens
 async def main(relays: int) -> int:
     """Print the figures; return the exit code."""
     documents = make_documents(relays)
-    runs = [(await measure(documents))[:2] for _ in range(ROUNDS)]  # a daemon keeps one view
-    stalls = sorted(stall for stall, _ in runs)
-    taken = statistics.median(taken for _, taken in runs)
+    runs = [(await measure(documents))[:2] for _ in range(MIN_TRIALS)]  # a daemon keeps one view
+    stalls, taken = (milliseconds(column) for column in zip(*runs, strict=True))
     gc.collect()
     tracemalloc.start()
     _, _, view = await measure(documents)
@@ -125,13 +123,12 @@ async def main(relays: int) -> int:
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     sizes = " + ".join(f"{len(document) / 1e6:.1f} MB" for document in documents)
-    print(f"{relays} relays ({sizes}), {len(view.hsdirs)} HSDirs, {ROUNDS} rounds")
-    print(f"longest stall of the loop  median {stalls[ROUNDS // 2] * 1000:5.1f} ms   "
-          f"max {stalls[-1] * 1000:5.1f} ms   limit {STALL_LIMIT_S * 1000:.0f} ms")  # fmt: skip
-    print(f"kept in memory             {kept / 1e6:5.1f} MB   peak {peak / 1e6:5.1f} MB   "
-          f"limit {KEPT_LIMIT_BYTES / 1e6:.0f} MB kept")  # fmt: skip
-    print(f"read in                    {taken * 1000:5.0f} ms")
-    return int(stalls[-1] >= STALL_LIMIT_S or kept >= KEPT_LIMIT_BYTES)
+    print(f"{relays} relays ({sizes}), {len(view.hsdirs)} HSDirs")
+    show_heading()
+    show("longest stall of the loop", stalls, "ms")
+    show("read in", taken, "ms")
+    print(f"kept in memory {kept / 1e6:.1f} MB, {peak / 1e6:.1f} MB at the peak")
+    return int(max(stalls) >= STALL_LIMIT_MS or kept >= KEPT_LIMIT_BYTES)
 
 
 if __name__ == "__main__":

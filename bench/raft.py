@@ -12,23 +12,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from bench.figures import MIN_TRIALS, milliseconds, show, show_heading
 from tests.cluster.processes import NodeProcess, ProcessCluster, running_processes
 
 COMMITS = 500
 SETTLE_S = 0.3  # a link that has just come up puts elections off; a cluster at rest is measured
-
-
-def show(name: str, seconds: list[float]) -> None:
-    """Print one line of the table."""
-    ordered = sorted(seconds)
-    p95 = ordered[max(0, -(-95 * len(ordered) // 100) - 1)]
-    median = statistics.median(ordered)
-    print(f"{name:28} {1000 * median:9.1f} ms {1000 * p95:9.1f} ms   n={len(ordered)}", flush=True)
 
 
 async def commit_anywhere(cluster: ProcessCluster, command: str) -> None:
@@ -54,8 +46,8 @@ async def failover(cluster: ProcessCluster, trials: int) -> None:
         new = await cluster.leader()
         elected.append(new.leads_since - killed_at)
         await cluster.start(old.node)
-    show("kill -9 to new leader", elected)
-    show("kill -9 to next commit", committed)
+    show("kill -9 to new leader", milliseconds(elected), "ms")
+    show("kill -9 to next commit", milliseconds(committed), "ms")
 
 
 async def hand_over(cluster: ProcessCluster, trials: int) -> None:
@@ -70,7 +62,7 @@ async def hand_over(cluster: ProcessCluster, trials: int) -> None:
         took.append(time.monotonic() - began)
         if "error" in (said := await answer):
             raise SystemExit(said["error"])
-    show("hand-over to next commit", took)
+    show("hand-over to next commit", milliseconds(took), "ms")
 
 
 def is_led_by_another(cluster: ProcessCluster, old: NodeProcess) -> bool:
@@ -84,7 +76,7 @@ async def throughput(cluster: ProcessCluster) -> None:
     follower = next(node for node in cluster.nodes.values() if node is not leader)
     for name, node in (("on the leader", leader), ("through a follower", follower)):
         answer = await node.ask(do="propose_many", num=COMMITS, width=1)
-        show(f"commit {name}", answer["took_s"])
+        show(f"commit {name}", milliseconds(answer["took_s"]), "ms")
     for name, node in (("on the leader", leader), ("through a follower", follower)):
         answer = await node.ask(do="propose_many", num=4 * COMMITS, width=64)
         rate = len(answer["took_s"]) / answer["total_s"]
@@ -93,7 +85,7 @@ async def throughput(cluster: ProcessCluster) -> None:
 
 async def main(trials: int) -> None:
     """Run everything on one cluster."""
-    print(f"{'':28} {'median':>12} {'p95':>12}")
+    show_heading()
     with tempfile.TemporaryDirectory() as directory:
         async with running_processes(Path(directory), "abc") as cluster:
             await throughput(cluster)
@@ -103,5 +95,5 @@ async def main(trials: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Benchmark of the Raft engine.")
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=MIN_TRIALS)
     asyncio.run(main(parser.parse_args().trials))

@@ -1,6 +1,6 @@
-"""How long a revision counter takes: summing every step, against kept sums. Median of 20 each.
+"""How long a revision counter takes: summing every step, against kept sums.
 
-Run: python bench/revision.py
+Run: ``python -m bench.revision``. Target: under a millisecond with kept sums.
 """
 
 from __future__ import annotations
@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from statistics import median
 from time import perf_counter
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
+from bench.figures import MIN_TRIALS, milliseconds, show, show_heading
 from rbcluster.hs.revision import MAX_SECONDS, RevisionScheme
 
 KEY = hashlib.sha3_256(b"bench").digest()
-TRIALS = 20
 
 
 def sum_every_step(seconds: int) -> int:
@@ -30,23 +29,24 @@ def sum_every_step(seconds: int) -> int:
     return total
 
 
-def median_ms(work: Callable[[], object]) -> float:
-    """Time some work (milliseconds, median of `TRIALS`)."""
+def time_ms(work: Callable[[], object]) -> list[float]:
+    """Time some work, again and again (milliseconds)."""
     times = []
-    for _ in range(TRIALS):
+    for _ in range(MIN_TRIALS):
         start = perf_counter()
         work()
         times.append(perf_counter() - start)
-    return 1000 * median(times)
+    return milliseconds(times)
 
 
 def main() -> None:
     scheme = RevisionScheme.from_key(KEY)
     worst = MAX_SECONDS - 1  # the longest walk after the last kept sum
     assert scheme.revision_at(worst) == sum_every_step(worst)
-    print(f"plain loop       {median_ms(lambda: sum_every_step(worst)):8.3f} ms")
-    print(f"making the sums  {median_ms(lambda: RevisionScheme.from_key(KEY)):8.3f} ms")
-    print(f"with kept sums   {median_ms(lambda: scheme.revision_at(worst)):8.3f} ms")
+    show_heading()
+    show("plain loop", time_ms(lambda: sum_every_step(worst)), "ms")
+    show("making the sums", time_ms(lambda: RevisionScheme.from_key(KEY)), "ms")
+    show("with kept sums", time_ms(lambda: scheme.revision_at(worst)), "ms")
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ async def test_a_reload_of_tor_changes_nothing_outside(
     assert ("hiddenserviceonionbalanceinstance", "1") in options
     assert await witness.points_of(name) == points
     assert revisions_of(after) == revisions_of(before)
-    assert answered <= set(cluster.nodes)
+    assert name in answered
 
 
 async def test_a_node_whose_tor_would_publish_by_itself_is_withdrawn_until_that_is_set_right(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,84 +8,13 @@ from pysyncobj.monotonic import monotonic
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import RaftError
 from rbcluster.raft import pysyncobj_patch
-from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.messages import Message
 from rbcluster.raft.profile import LAN
-from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts, check_library
+from rbcluster.raft.pysyncobj_patch import check_library
 from rbcluster.raft.storage import open_storage
-from tests.cluster.ledger import LEDGER, Ledger
-
-PEERS = [PeerNode(name) for name in "bcde"]
-B, C = PEERS[:2]
-
-
-class Bench:
-    """A replica of five voters with nobody at the other end."""
-
-    def __init__(self, directory: Path) -> None:
-        self.machine = MachineState(LEDGER)
-        self.storage = open_storage(directory, NodeId("a"), self.machine, sync=True)
-        self.sent: list[tuple[PeerNode, Message]] = []
-        self.is_sending = True
-        self.replica = Replica(
-            ReplicaParts(
-                node=PeerNode("a"),
-                is_learner=False,
-                voters=PEERS,
-                profile=LAN,
-                journal=self.storage.journal,
-                snapshots=self.storage.snapshots,
-                apply=self.machine.apply,
-                send=self._send,
-            )
-        )
-        self.replica.tick()
-
-    def _send(self, node: PeerNode, message: Message) -> bool:
-        self.sent.append((node, message))
-        return self.is_sending
-
-    def append(
-        self,
-        previous: tuple[int, int],
-        *entries: tuple[bytes, int, int],
-        commit: int,
-        term: int = 1,
-    ) -> None:
-        """Receive entries from b, and tick."""
-        message: Message = {
-            "type": "append_entries",
-            "term": term,
-            "commit_index": commit,
-            "prevLogIdx": previous[0],
-            "prevLogTerm": previous[1],
-            "entries": entries,
-        }
-        self.replica.receive(B, message)
-        self.replica.tick()
-
-    def stand(self) -> None:
-        """Make this node a candidate now."""
-        for peer in PEERS:
-            self.replica.link_up(peer, is_learner=False)
-        self.replica._SyncObj__raftElectionDeadline = 0
-        self.replica.tick()
-        assert self.replica.is_candidate()
-
-    def state(self) -> Ledger:
-        return self.machine.current
-
-
-def entry(index: int, term: int = 1) -> tuple[bytes, int, int]:
-    return (b"\x00%d/%d" % (index, term), index, term)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    bench.storage.close()
+from tests.cluster.ledger import LEDGER
+from tests.unit.raft.bench import PEERS, B, Bench, C, entry
 
 
 def test_another_release_of_pysyncobj_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -375,6 +375,7 @@ class RaftEngine(Generic[S, V]):
 
     async def _try_transfer(self, to: NodeId | None) -> bool:
         """Ask once, and wait for what comes of it; tell whether another node leads now."""
+        self._tick()  # what was taken in must be in the log, else the successor's lacks it
         replica, profile = self._replica, self._settings.profile
         if replica is None:
             raise RaftError(_STOPPED)

@@ -229,13 +229,14 @@ class Replica(SyncObj):
 
         A follower that was cut off would stand at once, and unseat a leader with its higher term.
         So its election deadline moves to where it hears the leader first; by a random amount, for
-        all links of a starting cluster come up together.
+        all links of a starting cluster come up together. Zero is timeout_now, which stays.
         """
         if is_learner:
             self._outbox._onReadonlyNodeConnected(node)  # noqa: SLF001
             return
-        quiet_until = monotonic() + self._parts.profile.election_max_s + self._spread()
-        self._SyncObj__raftElectionDeadline = max(self._SyncObj__raftElectionDeadline, quiet_until)
+        if (deadline := self._SyncObj__raftElectionDeadline) != 0:
+            quiet_until = monotonic() + self._parts.profile.election_max_s + self._spread()
+            self._SyncObj__raftElectionDeadline = max(deadline, quiet_until)
         self._outbox._onNodeConnected(node)  # noqa: SLF001
 
     def link_down(self, node: PeerNode, *, is_learner: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -20,19 +21,30 @@ from tests.cluster.ledger import LEDGER, Ledger
 
 Engine = RaftEngine[Ledger, int]
 
-# A busy machine stalls a process for longer than LAN's election time-out; where a test is about who
-# leads, nobody stands unless the test says so.
-PATIENT = replace(LAN, election_min_s=3.0, election_max_s=6.0, leader_fallback_s=3.0)
-
 LIMIT_S = 20.0  # five times and more of what anything here takes
+
+PATIENT = replace(
+    LAN,
+    election_min_s=2 * LIMIT_S,
+    election_max_s=3 * LIMIT_S,
+    leader_fallback_s=2 * LIMIT_S,
+    link_timeout_s=2 * LIMIT_S,
+    connect_timeout_s=2 * LIMIT_S,
+)
+"""A busy machine stalls a process for longer than LAN's time-outs. So nobody stands for election
+unless the test says so (`LocalCluster.elect`), and no link ends by itself."""
 
 
 def free_addresses(num: int) -> list[Address]:
-    """Ask the kernel for ports that nobody listens on."""
+    """Ask the kernel for free ports of a loopback address of our own.
+
+    On 127.0.0.1 another process could connect from a port before we listen on it.
+    """
+    host = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(num)]
         for each in sockets:
-            each.bind(("127.0.0.1", 0))
+            each.bind((host, 0))
         return [each.getsockname() for each in sockets]
 
 
@@ -101,16 +113,23 @@ class LocalCluster:
         await self.engines.pop(node).stop()
 
     async def elect(self, node: NodeId) -> Engine:
-        """Let a node stand as soon as it has all its links, and wait until it leads."""
+        """Let a node stand as soon as all are linked, and wait until it leads."""
         engine = self.engines[node]
-        others = len(self.engines) - 1
-        await eventually(lambda: len(engine.view.connected) == others, "all links are up")
+        await eventually(self._is_meshed, "all links are up")
         assert engine._replica is not None
         engine._replica._SyncObj__raftElectionDeadline = 0
         engine._wake()
         leader = await self.leader()
         assert leader is engine
         return engine
+
+    def _is_meshed(self) -> bool:
+        """Tell whether every voter has a link to every other running node, learners included."""
+        return all(
+            self.engines.keys() - {node} <= engine.view.connected
+            for node, engine in self.engines.items()
+            if engine.view.role is not Role.LEARNER
+        )
 
     async def leader(self) -> Engine:
         """Wait until all running nodes agree on a leader with a quorum; return it."""
@@ -165,4 +184,4 @@ async def commit(engine: Engine, command: bytes) -> ProposalResult[int]:
 
 def compacting(entries: int) -> RaftProfile:
     """Take a profile that makes snapshots early."""
-    return replace(LAN, compact_entries=entries)
+    return replace(PATIENT, compact_entries=entries)

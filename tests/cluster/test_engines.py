@@ -32,9 +32,15 @@ from tests.cluster.local_cluster import (
 A, B, L = NodeId("a"), NodeId("b"), NodeId("l")
 
 
-async def test_three_nodes_elect_a_leader_and_commit_through_every_one(tmp_path: Path) -> None:
+async def test_three_nodes_elect_a_leader_by_themselves(tmp_path: Path) -> None:
     async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
         leader = await cluster.leader()
+        assert leader.view.term > 0
+
+
+async def test_a_leader_commits_through_every_node(tmp_path: Path) -> None:
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
         assert leader.view.connected == set(cluster.settings) - {leader.view.leader}
         assert leader.view.voters == tuple(sorted(cluster.settings))
         for number, engine in enumerate(cluster.engines.values(), start=1):
@@ -92,7 +98,7 @@ async def test_without_a_majority_nothing_is_committed_and_nothing_claimed(tmp_p
         leader = await cluster.leader()
         for follower in await cluster.followers():
             await cluster.stop(follower._settings.node)
-        assert (await leader.propose(b"one", 0.05)).outcome is Outcome.UNKNOWN
+        assert (await leader.propose(b"one", 0.05)).outcome is not Outcome.COMMITTED
         await eventually(lambda: leader.view.role is not Role.LEADER, "the leader steps down")
         assert not leader.view.has_quorum
         assert leader.view.leader is None
@@ -102,9 +108,10 @@ async def test_without_a_majority_nothing_is_committed_and_nothing_claimed(tmp_p
 
 
 async def test_a_command_that_raises_stops_nobody(tmp_path: Path) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        assert (await commit((await cluster.followers())[0], b"poison")).verdict is None
-        assert (await commit(await cluster.leader(), b"one")).verdict == 1
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
+        assert (await commit(cluster.engines[B], b"poison")).verdict is None
+        assert (await commit(leader, b"one")).verdict == 1
         await cluster.agree(b"one")
 
 
@@ -113,12 +120,20 @@ async def test_a_reconnecting_follower_does_not_unseat_the_leader(tmp_path: Path
         leader, follower = await cluster.elect(A), cluster.engines[B]
         term, mesh = leader.view.term, follower._mesh
         assert isinstance(mesh, Mesh)
-        for number in range(5):
+        num_cuts = 0
+
+        def let_patience_end() -> None:
+            nonlocal num_cuts
+            replica = follower._replica
+            if not follower.view.connected and replica is not None:
+                num_cuts += 1
+                replica._SyncObj__raftElectionDeadline = monotonic()
+
+        follower.subscribe(let_patience_end)  # the moment without links may be short
+        for number in range(1, 6):
             for link in mesh._links.values():
                 link.abort()
-            await eventually(lambda: not follower.view.connected, "it is cut off")
-            assert follower._replica is not None
-            follower._replica._SyncObj__raftElectionDeadline = monotonic()
+            await eventually(lambda number=number: num_cuts >= number, "it is cut off")  # type: ignore[misc]
             await eventually(lambda: len(follower.view.connected) == 2, "it is back")
             await eventually(lambda: follower.view.leader is not None, "it hears a leader")
             await commit(follower, b"%d" % number)
@@ -129,17 +144,16 @@ async def test_a_reconnecting_follower_does_not_unseat_the_leader(tmp_path: Path
 async def test_an_emptied_follower_gets_a_large_snapshot_and_what_follows(tmp_path: Path) -> None:
     settings = make_settings(tmp_path, "abc", profile=compacting(20))
     async with running(LocalCluster(settings)) as cluster:
-        emptied = (await cluster.followers())[0]._settings.node
-        await cluster.stop(emptied)
-        shutil.rmtree(settings[emptied].data_dir)
-        leader = await cluster.leader()
+        leader = await cluster.elect(A)
+        await cluster.stop(B)
+        shutil.rmtree(settings[B].data_dir)
         commands = [b"%03d" % i + bytes(100_000) for i in range(50)]
         for command in commands:
             await commit(leader, command)
-        assert (settings[leader._settings.node].data_dir / "snapshot").stat().st_size > 2_000_000
-        await cluster.start(emptied)
+        assert (settings[A].data_dir / "snapshot").stat().st_size > 2_000_000
+        await cluster.start(B)
         await cluster.agree(*commands)
-        assert (await commit(cluster.engines[emptied], b"last")).verdict == 51
+        assert (await commit(cluster.engines[B], b"last")).verdict == 51
 
 
 async def test_no_pickle_in_commits_snapshots_transfers_and_restarts(
@@ -155,35 +169,37 @@ async def test_no_pickle_in_commits_snapshots_transfers_and_restarts(
     settings = make_settings(tmp_path, "abc", profile=compacting(10))
     async with running(LocalCluster(settings)) as cluster:
         commands = [b"%d" % i for i in range(30)]
-        emptied = (await cluster.followers())[0]._settings.node
+        leader = await cluster.elect(A)
         for command in commands:
-            await commit(await cluster.leader(), command)
+            await commit(leader, command)
+        await cluster.agree(*commands)
         for node in settings:
             await cluster.stop(node)
         assert all((each.data_dir / "snapshot").exists() for each in settings.values())
-        shutil.rmtree(settings[emptied].data_dir)
+        shutil.rmtree(settings[B].data_dir)
         for node in settings:
             await cluster.start(node)
+        await cluster.elect(A)
         await cluster.agree(*commands)
 
 
 async def test_a_learner_follows_and_proposes_but_is_not_counted(tmp_path: Path) -> None:
-    settings = make_settings(tmp_path, "ab", learners="l")
+    settings = make_settings(tmp_path, "ab", learners="l", profile=PATIENT)
     async with running(LocalCluster(settings)) as cluster:
-        leader = await cluster.leader()
+        leader = await cluster.elect(A)
         learner = cluster.engines[L]
         assert learner.view.role is Role.LEARNER
         assert learner.view.voters == leader.view.voters == (A, B)
         assert (await commit(learner, b"one")).verdict == 1
         await cluster.agree(b"one")
-        await cluster.stop(next(node for node in (A, B) if cluster.engines[node] is not leader))
+        await cluster.stop(B)
         assert (await leader.propose(b"two", 0.2)).outcome is Outcome.UNKNOWN
 
 
 async def test_an_emptied_learner_gets_a_snapshot(tmp_path: Path) -> None:
     settings = make_settings(tmp_path, "a", learners="l", profile=compacting(10))
     async with running(LocalCluster(settings)) as cluster:
-        await cluster.leader()
+        await cluster.elect(A)
         await cluster.stop(L)
         commands = [b"%d" % i for i in range(30)]
         for command in commands:
@@ -229,8 +245,8 @@ async def test_a_transfer_to_a_dead_node_gives_up_in_time_and_writes_go_on(tmp_p
 
 
 async def test_agents_messages_reach_every_other_node(tmp_path: Path) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        leader = await cluster.leader()
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
         leader.broadcast(bytes(MAX_AGENT_BYTES))
         await eventually(lambda: len(cluster.messages) == 2, "both got it")
         sender = leader._settings.node
@@ -255,8 +271,8 @@ async def test_subscribers_hear_of_changes_until_they_leave(tmp_path: Path) -> N
 async def test_a_node_whose_disk_fails_stops_for_good_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc"))) as cluster:
-        leader = await cluster.leader()
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
         assert leader._storage is not None
         broken = leader._storage.journal._descriptor
         fdatasync = os.fdatasync
@@ -271,8 +287,8 @@ async def test_a_node_whose_disk_fails_stops_for_good_and_the_others_go_on(
         assert result.outcome is Outcome.UNKNOWN
         assert "journal can't be written (Input/output error)" in str(leader.failure)
         assert (await leader.propose(b"one", LIMIT_S)).outcome is Outcome.NOT_TAKEN
-        await cluster.stop(leader._settings.node)
-        await commit(await cluster.leader(), b"two")
+        await cluster.stop(A)
+        await commit(await cluster.elect(B), b"two")
 
 
 async def test_an_address_in_use_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 from rbcluster.core.ids import NodeId
@@ -44,12 +45,14 @@ class Writers:
 
 async def agreed_state(cluster: ProcessCluster) -> list[str]:
     """Wait until all nodes have applied the same commands; return them."""
-    leader = await cluster.leader()
-    assert await leader.propose("barrier") == "committed"
     async with asyncio.timeout(LIMIT_S):
+        for number in itertools.count():  # a busy machine changes leaders at any time
+            barrier = f"barrier {number}"
+            if await (await cluster.leader()).propose(barrier) == "committed":
+                break
         while True:
             states = [await node.state() for node in cluster.nodes.values()]
-            if all(state == states[0] for state in states) and states[0][-1] == "barrier":
+            if all(state == states[0] for state in states) and states[0][-1] == barrier:
                 return states[0]
             await asyncio.sleep(0.01)
 

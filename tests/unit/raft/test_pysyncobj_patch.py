@@ -128,6 +128,14 @@ def test_a_link_that_comes_up_gives_the_leader_time_to_be_heard(bench: Bench) ->
     assert bench.replica._SyncObj__raftElectionDeadline > monotonic() + LAN.election_min_s
 
 
+def test_a_link_that_comes_up_does_not_undo_a_hand_over(bench: Bench) -> None:
+    bench.append((1, 0), commit=1)
+    bench.replica.receive(B, {"type": "timeout_now", "term": 1})
+    bench.replica.link_up(C, is_learner=False)
+    bench.replica.tick()
+    assert bench.replica.is_candidate()
+
+
 def test_a_frozen_follower_hears_the_leader_before_it_stands(bench: Bench) -> None:
     bench.replica.link_up(B, is_learner=False)
     bench.replica._SyncObj__raftElectionDeadline = monotonic() - 2 * LAN.election_min_s

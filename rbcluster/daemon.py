@@ -28,7 +28,7 @@ from rbcluster.config import Config, NodePaths, ServiceConfig
 from rbcluster.core.apply import apply_bytes
 from rbcluster.core.codec import decode_state, encode_state
 from rbcluster.core.commands import SeedCluster, Verdict
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.core.state import ClusterState, Member, Role
 from rbcluster.errors import StorageError
 from rbcluster.pki import verify_node_tls
@@ -158,6 +158,7 @@ def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettin
     addresses = {node.name: (node.address.host, node.address.port) for node in config.nodes}
     learners = frozenset(node.name for node in config.nodes if node.role is Role.LEARNER)
     return RaftSettings(
+        cluster=ClusterId.of_name(config.cluster.name),
         node=name,
         listen=addresses[name],
         peers={

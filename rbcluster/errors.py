@@ -14,6 +14,7 @@ Overview::
       |    |- DecryptionError   a layer can't be opened with the keys at hand
       |    +- DescriptorLimitError  too many introduction points, or too many bytes
       |- CommandError           bytes that are no command of this version of the state machine
+      |    +- SchemaError       ... but of a newer one: this node must be upgraded
       |- TorError               tor can't do what was asked
       |    |- ControlPortError  the control connection failed, timed out or was refused
       |    |- TorOptionError    tor runs with options that would break the service
@@ -63,6 +64,13 @@ class DescriptorLimitError(DescriptorError):
 
 class CommandError(RbclusterError):
     """Bytes that are no command, or no state, of this version of the state machine."""
+
+
+class SchemaError(CommandError):
+    """A command or state of a newer version of the state machine than this release knows.
+
+    To skip it would make this node's state another than that of the others: it must stop.
+    """
 
 
 class TorError(RbclusterError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import NewType
@@ -42,3 +43,52 @@ class NodeId:
 
     def __str__(self) -> str:
         return self.name
+
+
+ID_BYTES = 16
+"""Of an id drawn at random: no two clusters or lives of a node ever draw the same."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ClusterId:
+    """Which cluster (16 bytes): drawn when it is founded, or founded anew from a backup.
+
+    :raises ValueError: if it has another length.
+    """
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        _check_id(self.raw)
+
+    @classmethod
+    def of_name(cls, name: str) -> ClusterId:
+        """Derive the id of a cluster for which none was drawn from its name."""
+        return cls(hashlib.sha256(b"rbcluster cluster id\0" + name.encode()).digest()[:ID_BYTES])
+
+    def __str__(self) -> str:
+        return self.raw.hex()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Incarnation:
+    """One life of a node's storage (16 bytes): from its founding until it is lost or set aside.
+
+    A node that lost what it had promised (its vote, its entries) is another voter than before,
+    under the same name: this tells the two apart.
+
+    :raises ValueError: if it has another length.
+    """
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        _check_id(self.raw)
+
+    def __str__(self) -> str:
+        return self.raw.hex()
+
+
+def _check_id(raw: bytes) -> None:
+    if len(raw) != ID_BYTES:
+        raise ValueError(f"an id is {ID_BYTES} bytes, not {len(raw)}")

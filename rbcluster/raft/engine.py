@@ -5,8 +5,9 @@
     propose ──> PySyncObj ──> journal, links ──> committed ──> StateMachine.apply ──> state, verdict
                    ^ tick: on a message, on a proposal, at the next deadline; never on a period
 
-Everything runs in one asyncio loop. When the disk fails, or PySyncObj raises, the engine stops for
-good (`failure`): its word could not be trusted any more. Restarting the process is the remedy.
+Everything runs in one asyncio loop. When the disk fails, the log holds what only a newer release
+knows, or PySyncObj raises, the engine stops for good (`failure`): its word could not be trusted any
+more. If it leads, it has another node stand for election first; that needs no disk.
 
 Not here: links (`transport.py`), what a command means (`StateMachine`), Raft itself (PySyncObj,
 behind `pysyncobj_patch.py`).
@@ -32,7 +33,7 @@ from typing import Generic, TypeVar
 from pysyncobj.config import FAIL_REASON
 
 from rbcluster.core.ids import LogIndex, NodeId, Term
-from rbcluster.errors import NotLeader, RaftError
+from rbcluster.errors import NotLeader, RaftError, RbclusterError
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.frames import FrameKind
 from rbcluster.raft.limits import (
@@ -107,6 +108,7 @@ class RaftEngine(Generic[S, V]):
         self._replica: Replica | None = None
         self._storage: Storage[S, V] | None = None
         self._failure: Exception | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_woken = False
         self._proposals: set[asyncio.Future[ProposalResult[V]]] = set()
@@ -135,11 +137,12 @@ class RaftEngine(Generic[S, V]):
         """Open the storage, listen, and take part.
 
         :raises StorageError: if the data directory can't be trusted or used.
+        :raises SchemaError: if a newer release wrote the state in it.
         :raises ConfigError: if the certificate files can't be used.
         :raises RaftError: if the address can't be listened on, or PySyncObj is not the pinned one.
         """
         settings = self._settings
-        storage = open_storage(settings.data_dir, settings.node, self._machine, sync=settings.sync)
+        storage = open_storage(settings.storage, self._machine)
         try:
             self._replica = Replica(
                 ReplicaParts(
@@ -163,8 +166,14 @@ class RaftEngine(Generic[S, V]):
 
     async def stop(self) -> None:
         """Leave in order; proposals that wait end as unknown. May be called again."""
-        await self._mesh.stop()
+        await self._leave()
         self._halt()
+
+    def _leave(self) -> asyncio.Task[None]:
+        """Close the links, once: what was sent before may still arrive."""
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_task(self._mesh.stop())
+        return self._leaving
 
     def _halt(self) -> None:
         if self._timer is not None:
@@ -180,13 +189,21 @@ class RaftEngine(Generic[S, V]):
 
     def _fail(self, error: Exception) -> None:
         """Stop for good, at once: what this node would say now could be wrong."""
-        if self._failure is None:
-            logger.critical(
-                "the Raft engine stops node=%s: %s", self._settings.node, error, exc_info=error
-            )
-            self._failure = error
-            self._mesh.abort()
-            self._halt()
+        if self._failure is not None:
+            return
+        self._failure = error
+        is_foreseen = isinstance(error, RbclusterError)
+        logger.critical(
+            "the Raft engine stops node=%s: %s",
+            self._settings.node,
+            error,
+            exc_info=None if is_foreseen else error,
+        )
+        heir = None if self._replica is None or not is_foreseen else self._replica.abdicate()
+        if heir is not None:
+            logger.warning("node=%s is asked to take the leadership over", heir.id)
+        self._halt()
+        self._leave()
 
     @property
     def failure(self) -> Exception | None:

@@ -1,218 +1,154 @@
 """The Raft log, term and vote on disk, behind PySyncObj's journal interface.
 
-One append-only file of checksummed records (`records.py`); compaction writes a new one::
+Records (`log_content.py`) gather in memory until `flush`, which writes them as one batch
+(`batches.py`) and syncs it. Whoever uses this flushes before anything that rests on them leaves the
+node: a frame, a vote, a verdict.
 
-    ("rbcluster journal", 1, node)   first, once
-    ("vote", term, node | None)      current term and vote; the last one counts
-    ("entry", index, term, command)  drops every entry from that index on, then appends
-    ("clear",)                       drops all entries: a snapshot from the leader follows
-
-Records gather in memory until `flush`, which writes and syncs them in one go. Whoever uses this
-flushes before anything that rests on them leaves the node: a frame, a vote, a verdict.
+Opening and compaction write the file anew and put it in place whole. At opening that drops a torn
+batch, shows a full disk before it matters, and gets on the disk what the system's cache may hold of
+a last life whose syncing failed.
 
 Not here: entries already covered by a snapshot (`snapshot.py`), or when to compact (PySyncObj).
-Raft paper 5.2 to 5.4 and figure 2 (persistent state; AppendEntries, receiver rules 3 and 4).
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeGuard, overload
+from typing import overload
 
 from pysyncobj import journal as pysyncobj_journal
 
-from rbcluster.core.ids import NodeId
 from rbcluster.errors import StorageError
-from rbcluster.raft.records import (
-    damaged,
-    decode_records,
-    encode_record,
-    read_file,
-    write_file,
-)
+from rbcluster.raft import codec
+from rbcluster.raft.batches import decode_batches, encode_batch, file_size
+from rbcluster.raft.damage import foreign
+from rbcluster.raft.disk import POSIX_DISK, Disk, DiskFile, blaming, read_file, replace_file
+from rbcluster.raft.log_content import CLEAR, Entry, LogContent, Record, entry_record
+from rbcluster.raft.storage_identity import StorageIdentity
 
 logger = logging.getLogger(__name__)
 
-Entry = tuple[bytes, int, int]
-"""Command with its type byte, log index, term: PySyncObj's own form."""
 
+def read_journal(path: Path, owner: StorageIdentity, disk: Disk = POSIX_DISK) -> LogContent | None:
+    """Read a journal without changing it; None if there is none.
 
-def is_entry(value: object) -> TypeGuard[Entry]:
-    """Tell whether a decoded value is a log entry."""
-    match value:
-        case (bytes(command), int(index), int(term)):
-            return len(command) > 0 and index > 0 and term >= 0
-        case _:
-            return False
-
-
-_MAGIC = "rbcluster journal"
-_VERSION = 1
+    :param owner: whose it must be; the incarnation is the journal's own to say.
+    :raises StorageError: if it is damaged, another's, or can't be read.
+    """
+    data = read_file(disk, path)
+    if data is None:
+        return None
+    batches = decode_batches(data, path)
+    content = LogContent.replay(batches.bodies, path)
+    difference = content.owner.difference(owner)
+    if difference is not None:
+        raise foreign(path, difference)
+    if batches.torn_at is not None:
+        logger.warning(
+            "%s ends, at byte %d, in a batch that a crash tore; nobody was told of it: dropped",
+            path,
+            batches.torn_at,
+        )
+    return content
 
 
 class Journal(pysyncobj_journal.Journal):
     """The log of one node. Its camel-case names and positions are PySyncObj's interface."""
 
-    def __init__(self, path: Path, node: NodeId, *, sync: bool) -> None:
-        """Open the journal, or found it.
+    def __init__(
+        self, path: Path, content: LogContent, *, sync: bool, disk: Disk = POSIX_DISK
+    ) -> None:
+        """Found a journal, or go on with one that was read.
 
+        :param content: what it is to hold.
         :param sync: whether `flush` waits for the disk; without it a power loss may undo
             acknowledged entries and votes.
-        :raises StorageError: if it is damaged, another node's, or can't be read or written.
+        :raises StorageError: if it can't be written.
         """
         self._path = path
-        self._node = node
+        self._content = content
         self._sync = sync
-        self._entries: list[Entry] = []
-        self._term = 0
-        self._vote: str | None = None
-        self._pending: list[bytes] = []
-        self._size = 0
-        data = read_file(path)
-        if data is None:
-            self._rewrite()
-        else:
-            self._replay(data)
-        self._descriptor = self._open_for_append()
-
-    def _replay(self, data: bytes) -> None:
-        values, good = decode_records(data, self._path)
-        match values[:1]:
-            case [("rbcluster journal", 1, str(owner))] if owner == self._node.name:
-                pass
-            case [("rbcluster journal", 1, str(owner))]:
-                raise StorageError(
-                    f"{self._path} belongs to node {owner}, not to {self._node}: "
-                    "each node needs a data directory of its own"
-                )
-            case _:
-                raise damaged(self._path, "it does not begin as a journal of this version")
-        for value in values[1:]:
-            self._replay_record(value)
-        self._size = good
-        if good < len(data):
-            logger.warning(
-                "%s ended in a torn record of %d bytes, as a crash leaves it; it was cut off",
-                self._path,
-                len(data) - good,
-            )
-            write_file(self._path, data[:good])
-
-    def _replay_record(self, value: object) -> None:
-        match value:
-            case ("entry", int(index), int(term), bytes(command)) if self._fits(index):
-                self._hold((command, index, term))
-            case ("vote", int(term), str() | None as vote):
-                self._term, self._vote = term, vote
-            case ("clear",):
-                self._entries = []
-            case _:
-                raise damaged(self._path, "a record is out of place")
-
-    def _fits(self, index: int) -> bool:
-        return not self._entries or self._entries[0][1] <= index <= self._entries[-1][1] + 1
-
-    def _hold(self, entry: Entry) -> None:
-        if self._entries:
-            del self._entries[entry[1] - self._entries[0][1] :]
-        self._entries.append(entry)
-
-    def _open_for_append(self) -> int:
-        try:
-            return os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        except OSError as error:
-            raise self._write_error(error) from error
-
-    def _write_error(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"{self._path} can't be written ({error.strerror}): "
-            "check the disk, then start the node again"
-        )
+        self._disk = disk
+        self._pending: list[Record] = []
+        self._failure: StorageError | None = None
+        self._file: DiskFile | None = None
+        self._rewrite()
 
     def _rewrite(self) -> None:
         """Replace the file by one that holds only what still counts."""
-        records = [
-            encode_record((_MAGIC, _VERSION, self._node.name)),
-            encode_record(("vote", self._term, self._vote)),
-            *(_encode_entry(entry) for entry in self._entries),
-        ]
-        data = b"".join(records)
-        write_file(self._path, data)
+        self.close()
+        data = encode_batch(1, codec.dumps(self._content.records()))
+        self._num_batches, self._used, self._size = 1, len(data), file_size(len(data))
         self._pending = []
-        self._size = len(data)
+        replace_file(self._disk, self._path, data.ljust(self._size, b"\0"))
+        with blaming(self._path):
+            self._file = self._disk.open(self._path)
 
-    def reconcile(self, head: tuple[Entry, Entry] | None) -> None:
-        """Make the journal begin with the two entries that the snapshot ends with.
-
-        A crash may have fallen between writing a snapshot and trimming the journal, or between
-        receiving one and clearing it; in both cases the snapshot is right.
-
-        :param head: last but one and last entry of the snapshot, or None if there is none.
-        :raises StorageError: if entries are missing between snapshot and journal.
-        """
-        if head is None:
-            if self._entries and self._entries[0][1] != 1:
-                raise damaged(self._path, "the snapshot that it continues is missing")
-            return
-        first, last = head
-        if self._entries and self._entries[0][1] > last[1]:
-            raise damaged(self._path, "the snapshot is older than its beginning")
-        tail = [entry for entry in self._entries if entry[1] > last[1]]
-        continues = any(entry[1:] == last[1:] for entry in self._entries)
-        entries = [first, last, *(tail if continues else [])]
-        if entries != self._entries:
-            logger.info("journal brought in line with the snapshot up to index=%d", last[1])
-            self._entries = entries
-            self._rewrite()
-            self._reopen()
-
-    def _reopen(self) -> None:
-        os.close(self._descriptor)
-        self._descriptor = self._open_for_append()
+    @property
+    def owner(self) -> StorageIdentity:
+        """Whose journal this is."""
+        return self._content.owner
 
     @property
     def size_bytes(self) -> int:
-        """Size of the file once everything pending is written."""
-        return self._size
-
-    def _append(self, record: bytes) -> None:
-        self._pending.append(record)
-        self._size += len(record)
+        """How much of the file is used."""
+        return self._used
 
     def flush(self) -> None:
         """Write everything pending and wait for the disk.
 
-        :raises StorageError: if that fails. What is on disk is then unknown: stop the node.
+        :raises StorageError: if that fails, now or before. What is on disk is then unknown: the
+            node must stop.
         """
-        if not self._pending:
-            return
-        data = memoryview(b"".join(self._pending))
-        self._pending = []
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+        if self._failure is not None:
+            raise self._failure
+        if self._pending:
+            records, self._pending = tuple(self._pending), []
+            try:
+                self._write(encode_batch(self._num_batches + 1, codec.dumps(records)))
+            except StorageError as error:
+                self._failure = error
+                raise
+
+    def _write(self, batch: bytes) -> None:
+        assert self._file is not None, "a closed journal"
+        with blaming(self._path):
+            size = file_size(self._used + len(batch))
+            if size > self._size:
+                self._grow(self._file, size)
+            self._file.write_at(batch, self._used)
             if self._sync:
-                os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise self._write_error(error) from error
+                self._file.sync()
+        self._num_batches += 1
+        self._used += len(batch)
+
+    def _grow(self, file: DiskFile, size: int) -> None:
+        """Make room before a batch uses it, or a crash could leave a part of that in a cut file."""
+        file.resize(size)  # at once; writing alone could leave any length
+        file.write_at(bytes(size - self._size), self._size)  # now the blocks are ours, too
+        if self._sync:
+            file.sync()
+        self._size = size
 
     def close(self) -> None:
         """Close the file; what is still pending is dropped."""
-        os.close(self._descriptor)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     # PySyncObj's interface
 
     def add(self, command: bytes, idx: int, term: int) -> None:
         """Append an entry by the rule of Raft: one that is held already changes nothing."""
-        position = idx - self._entries[0][1] if self._entries else 0
-        if position < len(self._entries) and self._entries[position][2] == term:
+        entries = self._content.entries
+        position = idx - entries[0][1] if entries else 0
+        if position < len(entries) and entries[position][2] == term:
             return
         entry = (bytes(command), idx, term)
-        self._hold(entry)
-        self._append(_encode_entry(entry))
+        self._content.hold(entry)
+        self._pending.append(entry_record(entry))
 
     def deleteEntriesFrom(self, entryFrom: int) -> None:  # noqa: N802, N803
         """Do nothing.
@@ -222,51 +158,53 @@ class Journal(pysyncobj_journal.Journal):
         """
 
     def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N802, N803
-        """Drop the first `entryTo` entries, which a snapshot covers."""
-        del self._entries[:entryTo]
-        self._rewrite()
-        self._reopen()
+        """Drop the first `entryTo` entries, which a snapshot covers.
+
+        :raises StorageError: if the journal can't be written anew: the node must stop.
+        """
+        del self._content.entries[:entryTo]
+        try:
+            self._rewrite()
+        except StorageError as error:
+            self._failure = error
+            raise
 
     def clear(self) -> None:
         """Drop all entries; those of an installed snapshot follow."""
-        self._entries = []
-        self._append(encode_record(("clear",)))
+        self._content.entries = []
+        self._pending.append(CLEAR)
 
     @overload
     def __getitem__(self, item: int) -> Entry: ...
     @overload
     def __getitem__(self, item: slice) -> Sequence[Entry]: ...
     def __getitem__(self, item: int | slice) -> Entry | Sequence[Entry]:
-        return self._entries[item]
+        return self._content.entries[item]
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._content.entries)
 
     def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N802, N803
         """Note term and vote."""
-        self._term, self._vote = term, votedForNodeId
-        self._append(encode_record(("vote", term, votedForNodeId)))
+        self._content.term, self._content.vote = term, votedForNodeId
+        self._pending.append(("vote", term, votedForNodeId))
 
     def getCurrentTerm(self) -> int:  # noqa: N802
         """Return the last noted term."""
-        return self._term
+        return self._content.term
 
     def getVotedForNodeId(self) -> str | None:  # noqa: N802
         """Return who got this node's vote in that term."""
-        return self._vote
+        return self._content.vote
 
     def setRaftCommitIndex(self, raftCommitIndex: int) -> None:  # noqa: N802, N803
         """Do nothing: the commit index is volatile in Raft; a leader tells it again."""
 
     def getRaftCommitIndex(self) -> int:  # noqa: N802
         """Return what is known to be committed at a start: the end of the snapshot, if any."""
-        has_snapshot = bool(self._entries) and self._entries[0][1] > 1
-        return self._entries[1][1] if has_snapshot else 1
+        entries = self._content.entries
+        has_snapshot = bool(entries) and entries[0][1] > 1
+        return entries[1][1] if has_snapshot else 1
 
     def onOneSecondTimer(self) -> None:  # noqa: N802
         """Do nothing: nothing here waits for a timer."""
-
-
-def _encode_entry(entry: Entry) -> bytes:
-    command, index, term = entry
-    return encode_record(("entry", index, term, command))

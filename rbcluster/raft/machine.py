@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from rbcluster.errors import SchemaError
+
 S = TypeVar("S")
 V = TypeVar("V")
 
@@ -43,14 +45,16 @@ class MachineState(Generic[S, V]):
         """Apply a committed command.
 
         An exception would repeat at every tick on every node and stop all commits, so a command
-        that raises is a logged no-op everywhere alike. Running out of memory is no property of the
-        command: it is let through, and stops this node instead of letting it diverge.
+        that raises is a logged no-op everywhere alike. What only this node runs into is let
+        through, and stops it instead of letting it diverge.
 
         :returns: the verdict, or None if the state machine raised.
+        :raises SchemaError: if a newer release wrote the command: others can apply it.
+        :raises MemoryError: if there is too little here.
         """
         try:
             self.current, verdict = self._machine.apply(self.current, command)
-        except MemoryError:
+        except (MemoryError, SchemaError):
             raise
         except Exception:
             logger.exception("a bug: the state machine raised; the command counts as a no-op")

@@ -63,6 +63,7 @@ _ATTRIBUTE_HOOKS = (
     "_SyncObj__lastResponseTime",
     "_SyncObj__newAppendEntriesTime",
     "_SyncObj__raftElectionDeadline",
+    "_SyncObj__raftMatchIndex",
     "_SyncObj__raftState",
     "_SyncObj__serializer",
 )
@@ -265,6 +266,22 @@ class Replica(SyncObj):
         if not was_sent and message["type"] == "apply_command" and isinstance(request, int):
             self._answer(request, None, FAIL_REASON.MISSING_LEADER)
         return was_sent
+
+    def abdicate(self) -> PeerNode | None:
+        """Have the follower most caught up stand at once; a leader that must stop asks for it.
+
+        It needs no disk. What this leader could not write it has sent to nobody, so whoever is most
+        caught up among the others may win.
+
+        :returns: who was asked, if this node leads and anyone could be.
+        """
+        reached = self.otherNodes & self._SyncObj__connectedNodes
+        if not self._isLeader() or not reached:
+            return None
+        heir = max(reached, key=lambda node: (self._SyncObj__raftMatchIndex[node], node.id))
+        assert isinstance(heir, PeerNode)
+        was_sent = self._parts.send(heir, {"type": "timeout_now", "term": self.raftCurrentTerm})
+        return heir if was_sent else None
 
     # Messages
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, NodeId
+from rbcluster.raft.disk import POSIX_DISK, Disk
 from rbcluster.raft.profile import LAN, RaftProfile
+from rbcluster.raft.storage import StoragePlace
 from rbcluster.raft.tls import TlsFiles
 
 Address = tuple[str, int]
@@ -24,6 +26,7 @@ class RaftSettings:
     :raises ValueError: if the parts contradict each other.
     """
 
+    cluster: ClusterId
     node: NodeId
     listen: Address
     peers: Mapping[NodeId, Address]  # the other voters
@@ -32,7 +35,8 @@ class RaftSettings:
     profile: RaftProfile = LAN
     learner: bool = False  # this node follows without a vote
     learners: frozenset[NodeId] = frozenset()  # nodes that may connect as learners
-    sync: bool = True  # wait for the disk; False is for tests and benchmarks
+    sync: bool = True  # wait for the disk; without it a power loss may undo what was acknowledged
+    disk: Disk = POSIX_DISK  # another one is for tests
 
     def __post_init__(self) -> None:
         if self.node in self.peers:
@@ -41,6 +45,17 @@ class RaftSettings:
             raise ValueError("a node is listed both as voter and as learner")
         if self.learner and not self.peers:
             raise ValueError(f"learner {self.node} has no voter to follow")
+
+    @property
+    def storage(self) -> StoragePlace:
+        """Where this node's storage is, and whose it must be."""
+        return StoragePlace(
+            directory=self.data_dir,
+            cluster=self.cluster,
+            node=self.node,
+            sync=self.sync,
+            disk=self.disk,
+        )
 
     def dials(self, peer: NodeId) -> bool:
         """Tell who of a pair opens their one connection: a learner, else the first by name."""

@@ -3,8 +3,11 @@
 Stands where PySyncObj would have its own serializer, which forks, replaces the good file before it
 has read the new one, and asks for pickle. The file holds two checksummed records::
 
-    ("rbcluster snapshot", 1)
+    ("rbcluster snapshot", 1, cluster id)
     (last entry, entry before it, names of the voters, state)
+
+It is put in place whole, so anything missing or changed in it is damage, and refused. The state
+carries its own version: one that a newer release wrote is refused by name, not as damage.
 
 The bytes are kept in memory too: a transfer goes on undisturbed from the bytes it began with.
 
@@ -21,12 +24,15 @@ from typing import Generic, TypeVar
 
 from pysyncobj.config import SERIALIZER_STATE
 
-from rbcluster.errors import StorageError
-from rbcluster.raft.codec import CodecError, PeerNode
-from rbcluster.raft.journal import Entry, is_entry
+from rbcluster.core.ids import ClusterId
+from rbcluster.errors import SchemaError, StorageError
+from rbcluster.raft.codec import PeerNode
+from rbcluster.raft.damage import damaged, foreign, unknown_format
+from rbcluster.raft.disk import POSIX_DISK, Disk, read_file, replace_file
 from rbcluster.raft.limits import MAX_SNAPSHOT_BYTES, SNAPSHOT_CHUNK_BYTES
+from rbcluster.raft.log_content import Entry, is_entry
 from rbcluster.raft.machine import MachineState
-from rbcluster.raft.records import damaged, decode_records, encode_record, read_file, write_file
+from rbcluster.raft.records import decode_records, encode_record
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +40,7 @@ S = TypeVar("S")
 V = TypeVar("V")
 
 _MAGIC = "rbcluster snapshot"
-_VERSION = 1
+_FORMAT = 1
 
 Chunk = tuple[bytes, bool, bool]
 """Bytes of a snapshot, whether they are the first, and whether all have been sent (then empty)."""
@@ -51,15 +57,25 @@ class _Snapshot(Generic[S]):
 class SnapshotStore(Generic[S, V]):
     """The snapshot of one node. Its camel-case names are PySyncObj's interface."""
 
-    def __init__(self, path: Path, machine: MachineState[S, V]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        machine: MachineState[S, V],
+        cluster: ClusterId,
+        *,
+        disk: Disk = POSIX_DISK,
+    ) -> None:
         """Read the snapshot, if there is one. The state is not adopted yet.
 
-        :raises StorageError: if it is damaged or can't be read.
+        :raises StorageError: if it is damaged, of another cluster, or can't be read.
+        :raises SchemaError: if a newer release wrote its state.
         """
         self.path = path
         self.install_above = 0  # a received snapshot that ends here or before is stale
         self._machine = machine
-        self._data = read_file(path)
+        self._cluster = cluster
+        self._disk = disk
+        self._data = read_file(disk, path)
         self._current = None if self._data is None else self._decode(self._data)
         self._incoming: bytearray | None = None
         self._sent: dict[PeerNode, tuple[bytes, int]] = {}  # the snapshot, and how far it has gone
@@ -71,20 +87,29 @@ class SnapshotStore(Generic[S, V]):
         return None if self._current is None else (self._current.previous, self._current.last)
 
     def _decode(self, data: bytes) -> _Snapshot[S]:
-        values, good = decode_records(data, self.path)
-        match values:
-            case [("rbcluster snapshot", 1), (last, previous, tuple(voters), bytes(encoded))] if (
-                good == len(data)
-                and is_entry(last)
+        match decode_records(data, self.path):
+            case [("rbcluster snapshot", 1, bytes(cluster)), _] if cluster != self._cluster.raw:
+                raise foreign(
+                    self.path, f"belongs to cluster {cluster.hex()}, not to {self._cluster}"
+                )
+            case [
+                ("rbcluster snapshot", 1, bytes()),
+                (last, previous, tuple(voters), bytes(encoded)),
+            ] if (
+                is_entry(last)
                 and is_entry(previous)
                 and last[1] == previous[1] + 1
                 and all(isinstance(voter, PeerNode) for voter in voters)
             ):
                 pass
+            case [("rbcluster snapshot", found, *_), *_] if found != _FORMAT:
+                raise unknown_format(self.path, found, _FORMAT)
             case _:
-                raise damaged(self.path, "it is no whole snapshot of this version")
+                raise damaged(self.path, "it is no whole snapshot")
         try:
             state = self._machine.decode(encoded)
+        except SchemaError:
+            raise
         except Exception as error:  # whatever the state machine raises for foreign bytes
             raise damaged(self.path, f"its state can't be read: {error}") from error
         return _Snapshot(last=last, previous=previous, voters=voters, state=state)
@@ -102,7 +127,7 @@ class SnapshotStore(Generic[S, V]):
         """
         _, last, previous, voters = data
         members = tuple(sorted((v for v in voters if v is not None), key=lambda v: v.id))
-        encoded = encode_record((_MAGIC, _VERSION)) + encode_record(
+        encoded = encode_record((_MAGIC, _FORMAT, self._cluster.raw)) + encode_record(
             (last, previous, members, self._machine.encode())
         )
         self._replace(
@@ -112,7 +137,7 @@ class SnapshotStore(Generic[S, V]):
         self._written = id_
 
     def _replace(self, data: bytes, snapshot: _Snapshot[S]) -> None:
-        write_file(self.path, data)
+        replace_file(self._disk, self.path, data)
         self._data, self._current = data, snapshot
         self._sent.clear()  # the log no longer reaches back to what the old one covers
 
@@ -148,6 +173,7 @@ class SnapshotStore(Generic[S, V]):
         :returns: whether the snapshot is now complete, sound, newer than this node's state, and in
             place of the old one.
         :raises StorageError: if it can't be written.
+        :raises SchemaError: if the leader's release is newer: this node can't follow it.
         """
         if chunk is None:
             return False
@@ -169,8 +195,8 @@ class SnapshotStore(Generic[S, V]):
     def _install(self, data: bytes) -> bool:
         try:
             snapshot = self._decode(data)
-        except (StorageError, CodecError):
-            logger.warning("a snapshot of %d bytes from the leader is unsound", len(data))
+        except StorageError as error:
+            logger.warning("a snapshot from the leader is refused: %s", error)
             return False
         if snapshot.last[1] <= self.install_above:
             logger.info("a stale snapshot up to index=%d was dropped", snapshot.last[1])

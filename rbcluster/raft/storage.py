@@ -1,38 +1,76 @@
-"""The data directory of one node: a lock, the snapshot and the journal, opened together.
+"""The data directory of one node: lock, mark, snapshot and journal, opened together.
 
 ::
 
-    raft/node       the node's name; locked while the engine runs
+    raft/lock       empty; locked while the engine runs
+    raft/node       whose storage it is (`storage_identity.py`), once its journal was durable
     raft/snapshot   `snapshot.py`
     raft/journal    `journal.py`
 
 A directory that was used before and lacks its journal is refused: with it a node would forget its
-vote, and could give a second one in the same term.
+vote, and could give a second one in the same term. What was refused is set aside by `set_aside`
+(`rbcluster reset-node`); the storage founded in its place has another incarnation.
+
+Overview::
+
+    StoragePlace       where, and whose
+    open_storage       -> Storage: found it, or go on with it
+    check_storage      look at it without changing it
+    set_aside          rename it, so that the node starts clean
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ID_BYTES, ClusterId, Incarnation, NodeId
 from rbcluster.errors import StorageError
-from rbcluster.raft.journal import Journal
+from rbcluster.raft.damage import damaged, foreign, unknown_format
+from rbcluster.raft.disk import POSIX_DISK, Disk, blaming, read_file, replace_file
+from rbcluster.raft.journal import Journal, read_journal
+from rbcluster.raft.log_content import LogContent
 from rbcluster.raft.machine import MachineState
-from rbcluster.raft.records import damaged, sync_directory
+from rbcluster.raft.records import decode_records, encode_record
 from rbcluster.raft.snapshot import SnapshotStore
+from rbcluster.raft.storage_identity import StorageIdentity
 
 S = TypeVar("S")
 V = TypeVar("V")
+
+_MAGIC = "rbcluster node"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoragePlace:
+    """Where a node's storage is, and whose it must be."""
+
+    directory: Path  # made if it is missing
+    cluster: ClusterId
+    node: NodeId
+    sync: bool = True  # whether the journal waits for the disk
+    disk: Disk = POSIX_DISK
+    draw: Callable[[int], bytes] = os.urandom  # for the incarnation of a storage founded now
+
+    def new_owner(self) -> StorageIdentity:
+        """Return who owns the storage if it is founded now."""
+        return StorageIdentity(
+            cluster=self.cluster, node=self.node, incarnation=Incarnation(self.draw(ID_BYTES))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage(Generic[S, V]):
     """What `open_storage` opened."""
 
+    owner: StorageIdentity
     journal: Journal
     snapshots: SnapshotStore[S, V]
     lock: int  # a file descriptor; closing it lets another process in
@@ -43,53 +81,115 @@ class Storage(Generic[S, V]):
         os.close(self.lock)
 
 
-def open_storage(
-    directory: Path, node: NodeId, machine: MachineState[S, V], *, sync: bool
-) -> Storage[S, V]:
+def open_storage(place: StoragePlace, machine: MachineState[S, V]) -> Storage[S, V]:
     """Open a node's data directory, or found it.
 
-    :param sync: whether the journal waits for the disk.
-    :raises StorageError: if anything is damaged, missing, another node's, in use, or can't be read
-        or written.
+    :raises StorageError: if anything is damaged, missing, another's, in use, or can't be read or
+        written.
+    :raises SchemaError: if a newer release wrote the state in the snapshot.
     """
+    with blaming(place.directory, doing="used"):
+        place.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _take_lock(place.directory)
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / "node", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StorageError(
-            f"{directory} can't be used ({error.strerror}): check its owner, mode and disk"
-        ) from error
-    try:
-        _take_lock(lock, directory)
-        snapshots = SnapshotStore(directory / "snapshot", machine)
-        if (_owner(lock) or snapshots.head) and not (directory / "journal").exists():
-            raise damaged(directory / "journal", "it is missing, and with it the node's vote")
-        journal = Journal(directory / "journal", node, sync=sync)
-        journal.reconcile(snapshots.head)
-        _mark(lock, node, directory)
+        found = _read(place, machine)
+        journal = Journal(
+            place.directory / "journal", found.content, sync=place.sync, disk=place.disk
+        )
+        if not found.is_marked:
+            mark = encode_record((_MAGIC, _FORMAT, journal.owner.to_wire()))
+            replace_file(place.disk, place.directory / "node", mark)
     except BaseException:
         os.close(lock)
         raise
-    return Storage(journal=journal, snapshots=snapshots, lock=lock)
+    return Storage(owner=journal.owner, journal=journal, snapshots=found.snapshots, lock=lock)
 
 
-def _take_lock(lock: int, directory: Path) -> None:
+def check_storage(place: StoragePlace, machine: MachineState[S, V]) -> None:
+    """Look at a node's data directory without changing it.
+
+    :raises StorageError: as `open_storage` would.
+    :raises SchemaError: as `open_storage` would.
+    """
+    with _locked(place.directory):
+        _read(place, machine)
+
+
+def set_aside(directory: Path, at: datetime) -> Path:
+    """Rename a data directory, so that the next start founds a new storage.
+
+    :param at: aware instant, for the name.
+    :returns: its new name.
+    :raises StorageError: if it is in use, or can't be renamed.
+    """
+    aside = directory.with_name(f"{directory.name}.set-aside-{at:%Y%m%dT%H%M%SZ}")
+    with _locked(directory), blaming(directory, doing="set aside"):
+        directory.rename(aside)
+        POSIX_DISK.sync_directory(directory.parent)
+    return aside
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    lock = _take_lock(directory)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take_lock(directory: Path) -> int:
+    with blaming(directory, doing="used"):
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        os.close(lock)
         raise StorageError(
             f"{directory} is in use by another process: stop that one, "
             "or give this node a directory of its own"
         ) from error
+    return lock
 
 
-def _owner(lock: int) -> bytes:
-    return os.pread(lock, 100, 0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found(Generic[S, V]):
+    snapshots: SnapshotStore[S, V]
+    content: LogContent  # in line with the snapshot
+    is_marked: bool
 
 
-def _mark(lock: int, node: NodeId, directory: Path) -> None:
-    """Note, once, that the directory is in use; only after its journal is durable."""
-    if not _owner(lock):
-        os.pwrite(lock, f"{node}\n".encode(), 0)
-        os.fsync(lock)
-        sync_directory(directory)
+def _read(place: StoragePlace, machine: MachineState[S, V]) -> _Found[S, V]:
+    """Read and check everything, and change nothing."""
+    directory, disk, newcomer = place.directory, place.disk, place.new_owner()
+    snapshots = SnapshotStore(directory / "snapshot", machine, place.cluster, disk=disk)
+    marked = _marked_owner(directory / "node", newcomer, disk)
+    content = read_journal(directory / "journal", newcomer, disk)
+    if content is None:
+        if marked is not None or snapshots.head is not None:
+            raise damaged(directory / "journal", "it is missing, and with it the node's vote")
+        content = LogContent(newcomer)
+    elif marked not in (None, content.owner):
+        raise foreign(directory / "journal", "is of another life of this node")
+    content.reconcile(snapshots.head, directory / "journal")
+    return _Found(snapshots=snapshots, content=content, is_marked=marked is not None)
+
+
+def _marked_owner(path: Path, expected: StorageIdentity, disk: Disk) -> StorageIdentity | None:
+    data = read_file(disk, path)
+    if data is None:
+        return None
+    match decode_records(data, path):
+        case [("rbcluster node", 1, wire)]:
+            try:
+                owner = StorageIdentity.from_wire(wire)
+            except ValueError as error:
+                raise damaged(path, str(error)) from error
+        case [("rbcluster node", found, *_)]:
+            raise unknown_format(path, found, _FORMAT)
+        case _:
+            raise damaged(path, "it does not say whose storage this is")
+    difference = owner.difference(expected)
+    if difference is not None:
+        raise foreign(path, difference)
+    return owner

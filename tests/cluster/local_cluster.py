@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.raft.engine import Admit, RaftEngine, admit_all
 from rbcluster.raft.profile import LAN, RaftProfile
 from rbcluster.raft.proposal import Outcome, ProposalResult
@@ -20,6 +20,8 @@ from tests.certificates import tls_files
 from tests.cluster.ledger import LEDGER, Ledger
 
 Engine = RaftEngine[Ledger, int]
+
+CLUSTER = ClusterId.of_name("test")
 
 LIMIT_S = 20.0  # five times and more of what anything here takes
 
@@ -61,6 +63,7 @@ def make_settings(
     addresses = dict(zip([*voters, *followers], free_addresses(len(tls)), strict=True))
     return {
         node: RaftSettings(
+            cluster=CLUSTER,
             node=node,
             listen=addresses[node],
             peers={voter: addresses[voter] for voter in voters if voter != node},

@@ -21,6 +21,7 @@ from rbcluster.raft.profile import PROFILES
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.tls import TlsFiles
 from tests.cluster.ledger import LEDGER, Ledger
+from tests.cluster.local_cluster import CLUSTER
 
 Engine = RaftEngine[Ledger, int]
 
@@ -30,6 +31,7 @@ def read_settings(path: Path) -> RaftSettings:
     raw = json.loads(path.read_text())
     tls = {name: Path(value) for name, value in raw["tls"].items()}
     return RaftSettings(
+        cluster=CLUSTER,
         node=NodeId(raw["node"]),
         listen=(raw["listen"][0], raw["listen"][1]),
         peers={NodeId(name): (host, port) for name, (host, port) in raw["peers"].items()},

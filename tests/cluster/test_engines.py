@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pickle
 import shutil
@@ -13,6 +14,7 @@ from pysyncobj.monotonic import monotonic
 
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import NotLeader, RaftError
+from rbcluster.raft.disk import DiskFile, PosixDisk, PosixFile
 from rbcluster.raft.engine import admit_all
 from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_COMMAND_BYTES
 from rbcluster.raft.proposal import Outcome
@@ -268,27 +270,75 @@ async def test_subscribers_hear_of_changes_until_they_leave(tmp_path: Path) -> N
         assert 2 not in seen
 
 
-async def test_a_node_whose_disk_fails_stops_for_good_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class FaultyDisk(PosixDisk):
+    """The machine's disk, until it has a fault."""
+
+    def __init__(self) -> None:
+        self.fault: int | None = None
+
+    def open(self, path: Path) -> DiskFile:
+        return FaultyFile(path, self)
+
+
+class FaultyFile(PosixFile):
+    def __init__(self, path: Path, disk: FaultyDisk) -> None:
+        super().__init__(path, os.O_WRONLY)
+        self._disk = disk
+
+    def write_at(self, data: bytes, position: int) -> None:
+        if self._disk.fault is not None:
+            raise OSError(self._disk.fault, os.strerror(self._disk.fault))
+        super().write_at(data, position)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (errno.ENOSPC, "(No space left on device): free space on that disk, then start"),
+        (errno.EIO, "(Input/output error): the disk fails: put the data directory on a sound one"),
+    ],
+)
+async def test_a_leader_whose_disk_fails_hands_over_and_stops_for_good(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: int, words: str
 ) -> None:
-    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+    disk = FaultyDisk()
+    settings = make_settings(tmp_path, "abc", profile=PATIENT)
+    settings[A] = replace(settings[A], disk=disk)
+    async with running(LocalCluster(settings)) as cluster:
         leader = await cluster.elect(A)
-        assert leader._storage is not None
-        broken = leader._storage.journal._descriptor
-        fdatasync = os.fdatasync
-
-        def failing(descriptor: int) -> None:
-            if descriptor == broken:
-                raise OSError(5, "Input/output error")
-            fdatasync(descriptor)
-
-        monkeypatch.setattr(os, "fdatasync", failing)
-        result = await leader.propose(b"one", LIMIT_S)
+        await commit(leader, b"one")
+        await cluster.agree(b"one")
+        disk.fault = fault
+        result = await leader.propose(b"lost", LIMIT_S)
+        failed_at = monotonic()
         assert result.outcome is Outcome.UNKNOWN
-        assert "journal can't be written (Input/output error)" in str(leader.failure)
+        assert f"{settings[A].data_dir}/journal can't be written {words}" in str(leader.failure)
+        assert leader.view.role is not Role.LEADER
         assert (await leader.propose(b"one", LIMIT_S)).outcome is Outcome.NOT_TAKEN
         await cluster.stop(A)
-        await commit(await cluster.elect(B), b"two")
+        await commit(await cluster.leader(), b"two")
+        assert monotonic() - failed_at < PATIENT.election_min_s  # nobody waited for a time-out
+        await cluster.agree(b"one", b"two")
+        disk.fault = None  # space was freed
+        await cluster.start(A)
+        await cluster.agree(b"one", b"two")
+    (said,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert str(settings[A].data_dir / "journal") in said.getMessage()
+    assert said.exc_info is None
+    assert "is asked to take the leadership over" in caplog.text
+
+
+async def test_a_follower_whose_disk_fails_stops_and_the_others_go_on(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    settings = make_settings(tmp_path, "abc", profile=PATIENT)
+    settings[B] = replace(settings[B], disk=disk)
+    async with running(LocalCluster(settings)) as cluster:
+        leader = await cluster.elect(A)
+        disk.fault = errno.EIO
+        await commit(leader, b"one")
+        await eventually(lambda: cluster.engines[B].failure is not None, "it stops")
+        assert cluster.engines[B].state == ()
+        await commit(leader, b"two")
 
 
 async def test_an_address_in_use_is_named(tmp_path: Path) -> None:

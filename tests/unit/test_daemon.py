@@ -26,13 +26,16 @@ from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.lab.node_process import COMMAND
 from rbcluster.lab.ports import PortReservation
 from rbcluster.lab.waiting import wait_for
+from rbcluster.raft.batches import PAYLOAD_BYTES, RESERVE_BYTES
+from rbcluster.raft.disk import SECTOR_BYTES
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.profile import WAN
-from rbcluster.raft.storage import open_storage
+from rbcluster.raft.storage import StoragePlace, open_storage
 from rbcluster.tor.key_directory import SECRET_KEY_NAME, read_secret_key, write_key_directory
 from rbcluster.tor.settings import TorMode
 
 A, B, C = (NodeId(name) for name in "abc")
+NO_OP = b"\1"  # PySyncObj's command type of the first entry of a log
 LIMIT_S = 20.0  # for what takes about a second
 
 
@@ -218,16 +221,20 @@ def _foreign_authority(made: Made) -> None:
     (other / "ca.crt").replace(made.paths.tls_dir / "ca.crt")
 
 
+def _place(made: Made) -> StoragePlace:
+    return daemon._raft_settings(made.config, A, made.paths).storage
+
+
 def _journal(made: Made) -> Path:
     machine = MachineState(daemon.STATE_MACHINE)
-    open_storage(made.paths.raft_dir, A, machine, sync=False).close()
+    open_storage(_place(made), machine).close()
     return made.paths.raft_dir / "journal"
 
 
 def _flipped_bit(made: Made) -> None:
     journal = _journal(made)
     data = bytearray(journal.read_bytes())
-    data[len(data) // 2] ^= 4
+    data[100] ^= 4
     journal.write_bytes(data)
 
 
@@ -273,7 +280,7 @@ def test_what_is_wrong_before_the_start_ends_it_with_a_place_and_a_remedy(
 
 def test_data_directory_that_another_process_uses_is_refused(made: Made) -> None:
     machine = MachineState(daemon.STATE_MACHINE)
-    storage = open_storage(made.paths.raft_dir, A, machine, sync=False)
+    storage = open_storage(_place(made), machine)
     line = refusal(made)
     storage.close()
     assert f"{made.paths.raft_dir} is in use by another process: stop that one" in line
@@ -403,14 +410,19 @@ async def test_second_daemon_is_refused_and_the_first_one_goes_on(made: Made) ->
 
 
 async def test_disk_that_fails_ends_the_daemon_so_that_it_is_started_anew(made: Made) -> None:
-    _journal(made)
-    size = (made.paths.raft_dir / "journal").stat().st_size
-    async with running(made, "prlimit", f"--fsize={size + 50}") as node:
+    storage = open_storage(_place(made), MachineState(daemon.STATE_MACHINE))
+    storage.journal.add(NO_OP, 1, 0)
+    storage.journal.add(b"\0" + bytes(RESERVE_BYTES // SECTOR_BYTES * PAYLOAD_BYTES - 2000), 2, 1)
+    storage.journal.flush()
+    storage.close()
+    async with running(made, "prlimit", f"--fsize={RESERVE_BYTES}") as node:
         code, log = await node.end()
     assert code == 1
+    assert "CRITICAL rbcluster.raft.engine: the Raft engine stops node=a: " in log
     last = log.splitlines()[-1]
     assert last.startswith("rbcluster: the Raft engine stopped: ")
-    assert "raft/journal can't be written (File too large): check the disk" in last
+    assert "raft/journal can't be written (File too large): check its owner, mode and" in last
+    assert "Traceback" not in log
 
 
 def test_key_is_left_as_it_was_by_a_start_that_fails(made: Made) -> None:

@@ -55,6 +55,7 @@ class SyncObj:
     _SyncObj__lastResponseTime: dict[Node, float]
     _SyncObj__newAppendEntriesTime: float
     _SyncObj__raftElectionDeadline: float
+    _SyncObj__raftMatchIndex: dict[Node, int]
     _SyncObj__raftState: int
     _SyncObj__serializer: Any
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.messages import Message
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
-from rbcluster.raft.storage import open_storage
+from rbcluster.raft.storage import StoragePlace, open_storage
 from tests.cluster.ledger import LEDGER, Ledger
 
 PEERS = [PeerNode(name) for name in "bcde"]
 B, C = PEERS[:2]
+
+
+def place(directory: Path, node: str = "a") -> StoragePlace:
+    """Where the replica's storage is."""
+    return StoragePlace(directory=directory, cluster=ClusterId(bytes(16)), node=NodeId(node))
 
 
 class Bench:
@@ -22,7 +27,7 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.machine = MachineState(LEDGER)
-        self.storage = open_storage(directory, NodeId("a"), self.machine, sync=True)
+        self.storage = open_storage(place(directory), self.machine)
         self.sent: list[tuple[PeerNode, Message]] = []
         self.is_sending = True
         self.replica = Replica(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from rbcluster.errors import SchemaError
 from rbcluster.raft.machine import MachineState
 from tests.cluster.ledger import LEDGER, Ledger
 
@@ -17,10 +18,11 @@ def test_a_command_that_raises_is_a_logged_no_op(caplog: pytest.LogCaptureFixtur
     assert machine.apply(b"two") == 2
 
 
-def test_running_out_of_memory_is_not_taken_for_a_no_op() -> None:
+@pytest.mark.parametrize("error", [MemoryError(), SchemaError("schema 2")])
+def test_what_only_this_node_runs_into_is_not_taken_for_a_no_op(error: Exception) -> None:
     def exhausted(_state: Ledger, _command: bytes) -> tuple[Ledger, int]:
-        raise MemoryError
+        raise error
 
     machine = MachineState(replace(LEDGER, apply=exhausted))
-    with pytest.raises(MemoryError):
+    with pytest.raises(type(error)):
         machine.apply(b"one")

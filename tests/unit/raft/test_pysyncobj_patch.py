@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from pysyncobj.monotonic import monotonic
 
-from rbcluster.core.ids import NodeId
 from rbcluster.errors import RaftError
 from rbcluster.raft import pysyncobj_patch
 from rbcluster.raft.machine import MachineState
@@ -14,7 +13,7 @@ from rbcluster.raft.profile import LAN
 from rbcluster.raft.pysyncobj_patch import check_library
 from rbcluster.raft.storage import open_storage
 from tests.cluster.ledger import LEDGER
-from tests.unit.raft.bench import PEERS, B, Bench, C, entry
+from tests.unit.raft.bench import PEERS, B, Bench, C, entry, place
 
 
 def test_another_release_of_pysyncobj_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +157,7 @@ def test_a_command_that_can_not_be_sent_is_refused_at_once(bench: Bench) -> None
 def test_a_command_overtaken_by_a_snapshot_is_answered(bench: Bench, tmp_path: Path) -> None:
     leader = MachineState(LEDGER)
     leader.apply(b"two")
-    source = open_storage(tmp_path / "leader", NodeId("b"), leader, sync=True)
+    source = open_storage(place(tmp_path / "leader", "b"), leader)
     source.snapshots.serialize((None, entry(9), entry(8), PEERS), 8)
     source.close()
     answers: list[tuple[object, int]] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.raft.profile import LAN, PROFILES
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.tls import TlsFiles
@@ -13,7 +13,12 @@ from rbcluster.raft.tls import TlsFiles
 A, B, L = NodeId("a"), NodeId("b"), NodeId("l")
 FILES = TlsFiles(ca=Path("ca"), cert=Path("cert"), key=Path("key"))
 SETTINGS = RaftSettings(
-    node=A, listen=("::1", 1), peers={B: ("::1", 2)}, data_dir=Path(), tls=FILES
+    cluster=ClusterId(bytes(16)),
+    node=A,
+    listen=("::1", 1),
+    peers={B: ("::1", 2)},
+    data_dir=Path(),
+    tls=FILES,
 )
 
 

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rbcluster.errors import StorageError
+from rbcluster.core.ids import ClusterId
+from rbcluster.errors import SchemaError, StorageError
 from rbcluster.raft import limits, snapshot
 from rbcluster.raft.codec import PeerNode
-from rbcluster.raft.journal import Entry
+from rbcluster.raft.log_content import Entry
 from rbcluster.raft.machine import MachineState
+from rbcluster.raft.records import encode_record
 from rbcluster.raft.snapshot import Chunk, SnapshotStore
 from tests.cluster.ledger import LEDGER, Ledger
 
 Store = SnapshotStore[Ledger, int]
 FOLLOWER = PeerNode("b")
+CLUSTER, OTHER = ClusterId(bytes(16)), ClusterId(b"o" * 16)
 
 
 def entry(index: int) -> Entry:
@@ -25,7 +29,7 @@ def store_of(path: Path, *commands: bytes) -> Store:
     machine = MachineState(LEDGER)
     for command in commands:
         machine.apply(command)
-    return SnapshotStore(path, machine)
+    return SnapshotStore(path, machine, CLUSTER)
 
 
 def write(store: Store, index: int) -> None:
@@ -58,7 +62,7 @@ def test_a_snapshot_is_reported_once_and_there_after_reopening(tmp_path: Path) -
 def test_the_state_is_adopted_when_pysyncobj_loads_it(tmp_path: Path) -> None:
     write(store_of(tmp_path / "s", b"one"), 5)
     machine = MachineState(LEDGER)
-    SnapshotStore(tmp_path / "s", machine).deserialize()
+    SnapshotStore(tmp_path / "s", machine, CLUSTER).deserialize()
     assert machine.current == (b"one",)
 
 
@@ -126,20 +130,52 @@ def test_an_endless_snapshot_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "follower").exists()
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda _: b"",
-        lambda whole: whole[:-1],
-        lambda whole: whole + b"!",
-        lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
-        lambda whole: whole[10:],
-    ],
-    ids=["empty", "cut", "longer", "flipped", "head cut"],
-)
-def test_a_damaged_file_is_refused_at_start(tmp_path: Path, damage) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    path = tmp_path / "snapshot"
+@pytest.fixture(name="whole", scope="module")
+def whole_snapshot(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("s") / "snapshot"
     write(store_of(path, b"one"), 5)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StorageError, match=r"snapshot is damaged .* fetches everything from them"):
-        store_of(path)
+    return path.read_bytes()
+
+
+def test_every_changed_byte_and_every_cut_is_refused_at_start(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "snapshot"
+    damages = [whole[:length] for length in range(len(whole))]
+    damages += [
+        whole[:position] + bytes([changed]) + whole[position + 1 :]
+        for position, byte in enumerate(whole)
+        for changed in {byte ^ 1, byte ^ 0x80, 0} - {byte}
+    ]
+    for damage in [*damages, whole + b"!", whole + bytes(500), whole[10:]]:
+        path.write_bytes(damage)
+        with pytest.raises(StorageError, match=r"snapshot is damaged .* `rbcluster reset-node`"):
+            store_of(path)
+
+
+def test_another_clusters_snapshot_is_refused_from_disk_and_from_a_leader(
+    tmp_path: Path, leader: Store
+) -> None:
+    foreign = SnapshotStore(tmp_path / "foreign", MachineState(LEDGER), OTHER)
+    assert not any(foreign.setTransmissionData(chunk) for chunk in chunks(leader))
+    with pytest.raises(StorageError, match=f"belongs to cluster {'00' * 16}, not to {OTHER}"):
+        SnapshotStore(tmp_path / "leader", MachineState(LEDGER), OTHER)
+
+
+def test_another_releases_snapshot_is_refused_by_its_format(tmp_path: Path) -> None:
+    (tmp_path / "s").write_bytes(encode_record(("rbcluster snapshot", 2, "whatever")))
+    with pytest.raises(StorageError, match="of format 2, and this rbcluster reads format 1"):
+        store_of(tmp_path / "s")
+
+
+def test_a_state_of_a_newer_release_is_no_damage_but_stops_the_node(
+    tmp_path: Path, leader: Store
+) -> None:
+    def decode(_data: bytes) -> Ledger:
+        raise SchemaError("the snapshot is of schema 2")
+
+    older = MachineState(replace(LEDGER, decode=decode))
+    with pytest.raises(SchemaError, match="schema 2"):
+        SnapshotStore(tmp_path / "leader", older, CLUSTER)
+    follower = SnapshotStore(tmp_path / "follower", older, CLUSTER)
+    with pytest.raises(SchemaError, match="schema 2"):
+        list(map(follower.setTransmissionData, chunks(leader)))
+    assert not (tmp_path / "follower").exists()

@@ -36,6 +36,7 @@ from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.machine import StateMachine
 from rbcluster.raft.profile import PROFILES
 from rbcluster.raft.settings import RaftSettings
+from rbcluster.raft.storage import StoragePlace
 from rbcluster.raft.tls import TlsFiles
 from rbcluster.tor.controller import TorController
 from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
@@ -153,12 +154,24 @@ async def _told_to_stop(engine: RaftEngine[ClusterState, Verdict]) -> None:
 # --- from cluster.toml to what each part takes
 
 
+def storage_place(config: Config, name: NodeId) -> StoragePlace:
+    """Say where a node's Raft storage is, and whose it must be.
+
+    :raises ConfigError: if there is no such node.
+    """
+    return StoragePlace(
+        directory=config.node(name).paths.raft_dir,
+        cluster=ClusterId.of_name(config.cluster.name),
+        node=name,
+    )
+
+
 def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettings:
     tls = verify_node_tls(paths.tls_dir, name, datetime.now(UTC))
     addresses = {node.name: (node.address.host, node.address.port) for node in config.nodes}
     learners = frozenset(node.name for node in config.nodes if node.role is Role.LEARNER)
     return RaftSettings(
-        cluster=ClusterId.of_name(config.cluster.name),
+        cluster=storage_place(config, name).cluster,
         node=name,
         listen=addresses[name],
         peers={

@@ -25,6 +25,7 @@ Overview::
       |    |- RuleBroken        it was looked at and refused
       |    +- OutcomeUnknown    no answer in time: it may have been done, or not
       +- StorageError           a journal or snapshot can't be read or written
+           +- StorageInUseError ... for another process uses it
 """
 
 from __future__ import annotations
@@ -111,3 +112,7 @@ class OutcomeUnknown(RaftError):  # noqa: N818 - a state of the world, not a mis
 
 class StorageError(RbclusterError):
     """A journal or snapshot can't be read or written; the text names the file and the remedy."""
+
+
+class StorageInUseError(StorageError):
+    """Another process uses the data directory."""

@@ -9,6 +9,7 @@ Overview::
     rbcluster run               the daemon
     rbcluster status            how the cluster is
     rbcluster transfer          hand the leadership over
+    rbcluster reset-node        set a storage aside that this node refuses to start with
     rbcluster key new | show    master keys
     rbcluster descriptor show   decode any v3 descriptor
     rbcluster demo              all of it on this machine, with a private Tor network
@@ -27,6 +28,7 @@ from rbcluster.cli.demo import demo
 from rbcluster.cli.descriptor import descriptor
 from rbcluster.cli.init import init
 from rbcluster.cli.key import key
+from rbcluster.cli.reset_node import reset_node
 from rbcluster.cli.run import run
 from rbcluster.cli.status import status
 from rbcluster.cli.transfer import transfer
@@ -55,5 +57,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a mark
 
 
-for command in (init, run, status, transfer, key, descriptor, demo):
+for command in (init, run, status, transfer, reset_node, key, descriptor, demo):
     main.add_command(command)

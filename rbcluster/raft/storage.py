@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from rbcluster.core.ids import ID_BYTES, ClusterId, Incarnation, NodeId
-from rbcluster.errors import StorageError
+from rbcluster.errors import StorageInUseError
 from rbcluster.raft.damage import damaged, foreign, unknown_format
 from rbcluster.raft.disk import POSIX_DISK, Disk, blaming, read_file, replace_file
 from rbcluster.raft.journal import Journal, read_journal
@@ -145,7 +145,7 @@ def _take_lock(directory: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise StorageError(
+        raise StorageInUseError(
             f"{directory} is in use by another process: stop that one, "
             "or give this node a directory of its own"
         ) from error

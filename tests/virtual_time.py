@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any, TypeVar
 
 from rbcluster.core.ids import UnixMs
@@ -70,6 +71,11 @@ class VirtualClock:
 
     def wall_ms(self) -> UnixMs:
         return UnixMs(self._started_at + round(1000 * (self.monotonic() + self.skew_s)))
+
+
+def unix_ms(instant: datetime) -> UnixMs:
+    """An aware instant in the form of replicated state."""
+    return UnixMs(round(instant.timestamp() * 1000))
 
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:

@@ -37,8 +37,3 @@ class SystemClock:
 def to_instant(at: UnixMs) -> datetime:
     """Turn replicated milliseconds into an aware UTC instant."""
     return datetime.fromtimestamp(at / 1000, tz=UTC)
-
-
-def to_unix_ms(instant: datetime) -> UnixMs:
-    """Turn an aware instant into milliseconds since the epoch."""
-    return UnixMs(round(instant.timestamp() * 1000))

@@ -5,7 +5,7 @@ Both are immutable values, so being the same object means being equal.
 
 from __future__ import annotations
 
-from rbcluster.core.plan import SlotRing, WantedDescriptor, derive_slot_rings, plan_over
+from rbcluster.core.plan import SlotRing, WantedDescriptor, derive_slot_rings, plan
 from rbcluster.core.state import ClusterState
 from rbcluster.hs.consensus_view import ConsensusView
 
@@ -26,5 +26,5 @@ class Planner:
         if view is not self._view:  # placing 8,000 HSDirs on two rings takes some 20 ms
             self._view, self._rings, self._state = view, derive_slot_rings(view), None
         if state is not self._state:
-            self._state, self._wanted = state, plan_over(state, self._rings)
+            self._state, self._wanted = state, plan(state, self._rings)
         return self._wanted

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rbcluster.core import budget
-from rbcluster.core.ids import MAX_CLOCK_SPREAD_MS, RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import MAX_CLOCK_SPREAD_MS, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.state import Policy, Publication
 
@@ -46,7 +46,6 @@ class Publish:
 
     reason: Reason
     is_withdrawal: bool  # for `ReservePublication`
-    min_revision: RevisionCounter  # the lowest that may be reserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,17 +90,13 @@ def decide(
     if reason in _SETTLING and since <= now < settled_at:
         return Wait(until=UnixMs(settled_at), why=f"gathering changes: {reason.value}")
     is_withdrawal = reason in _WITHDRAWALS
-    floor, allowed_at = 0, now
     if publication is not None:
-        floor = publication.floor
         allowed_at = budget.next_allowed_at(
             publication.budget, policy, now, is_withdrawal=is_withdrawal
         )
-    if now < allowed_at:
-        return Wait(until=allowed_at, why=f"the upload budget is spent: {reason.value}")
-    return Publish(
-        reason=reason, is_withdrawal=is_withdrawal, min_revision=RevisionCounter(floor + 1)
-    )
+        if now < allowed_at:
+            return Wait(until=allowed_at, why=f"the upload budget is spent: {reason.value}")
+    return Publish(reason=reason, is_withdrawal=is_withdrawal)
 
 
 def _find_reason(

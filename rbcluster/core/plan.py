@@ -13,8 +13,7 @@ Not here: when to publish (`decide.py`), which seats of a large pool are on show
 Overview::
 
     ConsensusView --derive_slot_rings--> SlotRing, one per slot (worth keeping: hashes every HSDir)
-    ClusterState + SlotRings --plan_over--> WantedDescriptor, two per service
-    plan                       both in one go
+    ClusterState + SlotRings --plan--> WantedDescriptor, two per service
     merge_traits               what the nodes' descriptors said, made one
 """
 
@@ -84,15 +83,6 @@ class SlotRing:
     ring: HashRing
 
 
-def plan(state: ClusterState, view: ConsensusView) -> tuple[WantedDescriptor, ...]:
-    """Say what should be published now.
-
-    :returns: by address, the first descriptor before the second.
-    :raises VerificationError: if a service's address is no point of the curve.
-    """
-    return plan_over(state, derive_slot_rings(view))
-
-
 def derive_slot_rings(view: ConsensusView) -> tuple[SlotRing, ...]:
     """Place the HSDirs on the rings of both slots; good for as long as the consensus is.
 
@@ -104,8 +94,8 @@ def derive_slot_rings(view: ConsensusView) -> tuple[SlotRing, ...]:
     )
 
 
-def plan_over(state: ClusterState, slot_rings: Sequence[SlotRing]) -> tuple[WantedDescriptor, ...]:
-    """Say what should be published now, on rings derived before.
+def plan(state: ClusterState, slot_rings: Sequence[SlotRing]) -> tuple[WantedDescriptor, ...]:
+    """Say what should be published now.
 
     :returns: by address, in the order of `slot_rings`.
     :raises VerificationError: if a service's address is no point of the curve.

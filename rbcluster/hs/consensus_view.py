@@ -11,7 +11,6 @@ from datetime import datetime
 from rbcluster.hs.keys import RelayEd25519Id, SharedRandomValue
 from rbcluster.hs.params import (
     DEFAULT_N_REPLICAS,
-    DEFAULT_SPREAD_FETCH,
     DEFAULT_SPREAD_STORE,
     FINGERPRINT_BYTES,
 )
@@ -62,4 +61,3 @@ class ConsensusView:
     hsdirs: tuple[HsDir, ...]  # sorted by fingerprint, no duplicates
     num_replicas: int = DEFAULT_N_REPLICAS  # consensus parameter hsdir_n_replicas
     spread_store: int = DEFAULT_SPREAD_STORE  # consensus parameter hsdir_spread_store
-    spread_fetch: int = DEFAULT_SPREAD_FETCH  # consensus parameter hsdir_spread_fetch

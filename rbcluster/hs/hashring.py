@@ -11,7 +11,6 @@ Overview::
 
     ConsensusView --slot_times--> {FIRST: SlotTime, SECOND: SlotTime}
     ConsensusView + SlotTime --HashRing.at--> HashRing --responsible(BlindedKey)--> HSDirs
-    responsible_hsdirs         the same in one go, for one key
     derive_hs_index, derive_hsdir_index, derive_disaster_srv
 """
 
@@ -109,16 +108,6 @@ def slot_times(view: ConsensusView) -> dict[DescriptorSlot, SlotTime]:
             srv_run_start=run_start,
         ),
     }
-
-
-def responsible_hsdirs(
-    view: ConsensusView, slot_time: SlotTime, blinded: BlindedKey
-) -> tuple[Fingerprint, ...]:
-    """Find the HSDirs that keep one descriptor. For many services, make one `HashRing`.
-
-    :returns: replica by replica, in ring order, without duplicates.
-    """
-    return HashRing.at(view, slot_time).responsible(blinded)
 
 
 def derive_hs_index(blinded: BlindedKey, replica: int, period: TimePeriod) -> bytes:

@@ -26,7 +26,6 @@ AUTH_CLIENT_MULTIPLE = 16  # auth-client lines, fakes included; rend-spec-v3 2.5
 
 DEFAULT_N_REPLICAS = 2  # consensus parameter hsdir_n_replicas
 DEFAULT_SPREAD_STORE = 4  # consensus parameter hsdir_spread_store
-DEFAULT_SPREAD_FETCH = 3  # consensus parameter hsdir_spread_fetch
 DEFAULT_INTERVAL_MIN = 1440  # consensus parameter hsdir_interval, minutes
 SRV_ROUNDS_PER_RUN = 24  # srv-spec: 12 commit and 12 reveal rounds, one a voting interval
 PERIOD_OFFSET_ROUNDS = 12  # rend-spec-v3 2.2.1: a period turns 12 voting intervals after an SRV

@@ -34,7 +34,6 @@ from rbcluster.hs.keys import RelayEd25519Id, SharedRandomValue
 from rbcluster.hs.params import (
     DEFAULT_INTERVAL_MIN,
     DEFAULT_N_REPLICAS,
-    DEFAULT_SPREAD_FETCH,
     DEFAULT_SPREAD_STORE,
     SRV_ROUNDS_PER_RUN,
 )
@@ -71,7 +70,6 @@ class _Param:
 
 _N_REPLICAS: Final = _Param(b"hsdir_n_replicas", DEFAULT_N_REPLICAS, 1, 16)
 _SPREAD_STORE: Final = _Param(b"hsdir_spread_store", DEFAULT_SPREAD_STORE, 1, 128)
-_SPREAD_FETCH: Final = _Param(b"hsdir_spread_fetch", DEFAULT_SPREAD_FETCH, 1, 128)
 _INTERVAL_MIN: Final = _Param(b"hsdir_interval", DEFAULT_INTERVAL_MIN, 30, 14_400)
 
 
@@ -154,7 +152,6 @@ def _read_preamble(
         hsdirs=hsdirs,
         num_replicas=params[_N_REPLICAS],
         spread_store=params[_SPREAD_STORE],
-        spread_fetch=params[_SPREAD_FETCH],
     )
 
 
@@ -182,7 +179,7 @@ def _read_params(text: bytes) -> dict[_Param, int]:
     try:
         return {
             param: min(max(int(found.get(param.name, param.default)), param.low), param.high)
-            for param in (_N_REPLICAS, _SPREAD_STORE, _SPREAD_FETCH, _INTERVAL_MIN)
+            for param in (_N_REPLICAS, _SPREAD_STORE, _INTERVAL_MIN)
         }
     except ValueError as error:
         raise ParseError(f"consensus, params: {error}") from error

@@ -16,7 +16,7 @@ from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
 from rbcluster.hs.descriptor import Descriptor, open_descriptor
-from rbcluster.hs.hashring import SlotTime, responsible_hsdirs, slot_times
+from rbcluster.hs.hashring import HashRing, SlotTime, slot_times
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.lab.tor_process import TorProcess
 from rbcluster.tor.connection import ControlConnection, open_connection
@@ -97,7 +97,7 @@ async def fetch_held(
 async def _fetch_all(client: TorProcess, address: OnionAddress, dead: Fingerprint | None) -> Held:
     view = await read_network_view(client.getinfo, testing_network=True)
     slot = slot_in_force(view)
-    hsdirs = responsible_hsdirs(view, slot, derive_blinded_key(address.identity, slot.period))
+    hsdirs = HashRing.at(view, slot).responsible(derive_blinded_key(address.identity, slot.period))
     documents = {}
     async with talking(client) as (connection, exchange):
         for hsdir in (h for h in hsdirs if h != dead):

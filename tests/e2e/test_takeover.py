@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.descriptor import Descriptor, DescriptorContent, build_descriptor
-from rbcluster.hs.hashring import responsible_hsdirs, slot_times
+from rbcluster.hs.hashring import HashRing, slot_times
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.hs.revision import RevisionScheme
 from rbcluster.lab.cluster import LabCluster, is_served
@@ -88,7 +88,7 @@ async def outdo(former: Former, client: TorProcess) -> Mapping[int, int]:
                 traits=former.descriptor.traits,
             )
             document = build_descriptor(content, now, os.urandom)
-            for hsdir in responsible_hsdirs(view, slot, keypair.public):
+            for hsdir in HashRing.at(view, slot).responsible(keypair.public):
                 result = await upload_descriptor(
                     connection, exchange, former.held.address, document, hsdir
                 )

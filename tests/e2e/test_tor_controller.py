@@ -15,7 +15,7 @@ from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor, open_descriptor
-from rbcluster.hs.hashring import SlotTime, responsible_hsdirs, slot_times
+from rbcluster.hs.hashring import HashRing, SlotTime, slot_times
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.hs.revision import RevisionScheme
 from rbcluster.hs.time_period import TimePeriod
@@ -104,7 +104,7 @@ def _build(
         traits=local.traits,
     )
     document = build_descriptor(content, now, os.urandom)
-    return document, responsible_hsdirs(view, slot_time, keypair.public)
+    return document, HashRing.at(view, slot_time).responsible(keypair.public)
 
 
 async def _publish(node: Watched, above: int = 0) -> None:

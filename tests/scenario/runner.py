@@ -44,7 +44,7 @@ from rbcluster.core.commands import (
 )
 from rbcluster.core.decide import Publish, decide
 from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
-from rbcluster.core.plan import WantedDescriptor, plan
+from rbcluster.core.plan import WantedDescriptor, derive_slot_rings, plan
 from rbcluster.core.state import (
     ClusterState,
     Member,
@@ -119,7 +119,9 @@ class Scenario:
                 for number in range(_NUM_HSDIRS)
             ),
         )
-        both = {wanted.slot_time.slot: wanted for wanted in plan(self.state, view)}
+        both = {
+            wanted.slot_time.slot: wanted for wanted in plan(self.state, derive_slot_rings(view))
+        }
         return both[DescriptorSlot(slot)]
 
     # --- commands
@@ -218,7 +220,8 @@ class Scenario:
         )
         if isinstance(decision, Publish):
             what = "withdraw" if decision.is_withdrawal else "publish"
-            return f"{what} above {decision.min_revision - 1}: {decision.reason.value}"
+            floor = publication.floor if publication else 0
+            return f"{what} above {floor}: {decision.reason.value}"
         when = "for a change" if decision.until is None else f"until {decision.until / 1000:g}"
         return f"wait {when}: {decision.why}"
 

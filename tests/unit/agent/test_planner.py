@@ -7,7 +7,7 @@ from dataclasses import replace
 from rbcluster.agent.planner import Planner
 from rbcluster.core.commands import ReportIntroPoints, SeedCluster
 from rbcluster.core.ids import NodeId, UnixMs
-from rbcluster.core.plan import plan
+from rbcluster.core.plan import derive_slot_rings, plan
 from rbcluster.core.state import ClusterState, Member, Policy
 from rbcluster.hs.intro_point import ServiceTraits
 from tests.unit.agent.world import ADA, BOB, SITE, START, consensus, point
@@ -37,7 +37,7 @@ def test_nothing_is_wanted_before_there_is_a_consensus() -> None:
 
 def test_answer_is_that_of_plan() -> None:
     state, view = founded(), consensus()
-    assert Planner().plan(state, view) == plan(state, view)
+    assert Planner().plan(state, view) == plan(state, derive_slot_rings(view))
 
 
 def test_the_same_question_is_not_computed_twice() -> None:
@@ -49,7 +49,7 @@ def test_changed_state_changes_the_answer() -> None:
     planner, state, view = Planner(), founded(), consensus()
     planner.plan(state, view)
     changed = after([report(BOB, 2)], state)
-    assert planner.plan(changed, view) == plan(changed, view)
+    assert planner.plan(changed, view) == plan(changed, derive_slot_rings(view))
     assert len(planner.plan(changed, view)[0].points) == 2
 
 
@@ -57,7 +57,7 @@ def test_changed_consensus_changes_the_answer_though_the_state_is_the_same() -> 
     planner, state, view = Planner(), founded(), consensus()
     before = planner.plan(state, view)
     smaller = replace(view, hsdirs=view.hsdirs[:9])
-    assert planner.plan(state, smaller) == plan(state, smaller) != before
+    assert planner.plan(state, smaller) == plan(state, derive_slot_rings(smaller)) != before
 
 
 def test_lost_consensus_is_an_answer_and_the_old_one_comes_back() -> None:

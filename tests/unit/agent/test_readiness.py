@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rbcluster.agent.clock import to_unix_ms
 from rbcluster.agent.readiness import (
     MAX_CLOCK_OFFSET_MS,
     Senses,
@@ -16,6 +15,7 @@ from rbcluster.agent.readiness import (
 )
 from rbcluster.tor.settings import TorStatus
 from tests.unit.agent.world import SITE, START, consensus
+from tests.virtual_time import unix_ms
 
 VIEW = consensus()
 WELL = Senses(
@@ -23,14 +23,14 @@ WELL = Senses(
     consensus=VIEW,
     services_without_key=(),
     clock_offset_ms=0,
-    wall_ms=to_unix_ms(START),
+    wall_ms=unix_ms(START),
     storage_fault=None,
 )
 EXPIRED = VIEW.valid_until + (VIEW.valid_until - VIEW.valid_after)
 
 
 def at(instant: datetime) -> Senses:
-    return replace(WELL, wall_ms=to_unix_ms(instant))
+    return replace(WELL, wall_ms=unix_ms(instant))
 
 
 def test_node_that_is_well_has_no_faults() -> None:

@@ -13,7 +13,7 @@ from rbcluster.agent.revision_floor import ASKED_BEFORE_FIRST, MAX_STEPS, FloorF
 from rbcluster.core.apply import MAX_FLOOR
 from rbcluster.core.commands import ReportIntroPoints, SeedCluster, TakeOffice
 from rbcluster.core.ids import Term, UnixMs
-from rbcluster.core.plan import WantedDescriptor, plan
+from rbcluster.core.plan import WantedDescriptor, derive_slot_rings, plan
 from rbcluster.core.state import Member, Policy
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key, derive_blinded_keypair
@@ -142,7 +142,7 @@ class Finding:
             reported_at=UnixMs(0),
         )
         self.world.state = after([seed, TakeOffice(node=ADA, term=Term(1)), report])
-        both = plan(self.world.state, self.world.consensus)
+        both = plan(self.world.state, derive_slot_rings(self.world.consensus))
         (self.in_force,) = (w for w in both if w.slot_time.period == NOW)
         (self.other,) = (w for w in both if w.slot_time.period != NOW)
         self.tor = ScriptedTor(self.world, dict(zip(self.in_force.hsdirs, answers, strict=False)))

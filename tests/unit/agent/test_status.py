@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter
 
-from rbcluster.agent.clock import to_unix_ms
 from rbcluster.agent.heartbeat import Heartbeat, TorSummary
 from rbcluster.agent.peers import PeerRecord
 from rbcluster.agent.status import StatusInputs, status_document
@@ -23,7 +22,7 @@ from rbcluster.core.commands import (
     TakeOffice,
 )
 from rbcluster.core.ids import LogIndex, NodeId, RevisionCounter, Term, UnixMs
-from rbcluster.core.plan import WantedDescriptor, plan
+from rbcluster.core.plan import WantedDescriptor, derive_slot_rings, plan
 from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reservation, Role
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
@@ -32,9 +31,11 @@ from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
 from tests.unit.agent.world import ADA, BLOG, BOB, CYD, SITE, START, consensus, point
 from tests.unit.core.builders import after
+from tests.virtual_time import unix_ms
 
 EVE = NodeId("eve")  # a learner
-NOW_MS = to_unix_ms(START)
+NOW_MS = unix_ms(START)
+RINGS = derive_slot_rings(consensus())
 SEED = SeedCluster(
     name="world",
     members=tuple(
@@ -70,7 +71,7 @@ def published(
     refused: Mapping[Fingerprint, str] | None = None,
 ) -> ClusterState:
     """The state after a round for each descriptor that is wanted in it."""
-    for wanted in plan(state, consensus()):
+    for wanted in plan(state, RINGS):
         state = after(_round(wanted, frozenset(accepted), refused or {}), state)
     return state
 
@@ -133,7 +134,7 @@ def told_by(state: ClusterState) -> StatusInputs:
         state=state,
         view=VIEW,
         has_consensus=True,
-        wanted=plan(state, consensus()),
+        wanted=plan(state, RINGS),
         own_heartbeat=WELL,
         own_clock_offset_ms=0,
         peers={node: heard() for node in (BOB, CYD, EVE)},
@@ -403,7 +404,7 @@ def test_service_that_was_never_published_waits_for_its_first_round() -> None:
 
 
 def test_hsdir_that_refused_is_told_with_its_reason() -> None:
-    bad = plan(founded(), consensus())[0].hsdirs[0]
+    bad = plan(founded(), RINGS)[0].hsdirs[0]
     state = published(founded(), ALL - {bad}, {bad: "UPLOAD_REJECTED"})
     assert hsdirs_told(told_by(state)) == {"accepted": {""}, "failed": {"UPLOAD_REJECTED"}}
     assert any("1 of 8 HSDirs have not accepted the first" in p for p in problems(told_by(state)))
@@ -423,7 +424,7 @@ def test_withdrawn_point_makes_the_next_round_due_at_once() -> None:
 
 def test_hsdir_that_is_newly_responsible_is_pending_and_the_others_keep_what_they_hold() -> None:
     state = published(founded())
-    wanted = plan(state, consensus())[0]
+    wanted = plan(state, RINGS)[0]
     newcomer = Fingerprint(bytes([77]) * 20)
     changed = replace(wanted, hsdirs=(newcomer, *wanted.hsdirs[1:]))
     inputs = replace(told_by(state), wanted=(changed,))

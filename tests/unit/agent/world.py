@@ -17,7 +17,7 @@ from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.node import Node
 from rbcluster.core.apply import apply_bytes
 from rbcluster.core.commands import SeedCluster, Verdict
-from rbcluster.core.ids import LogIndex, NodeId, Term, UnixMs
+from rbcluster.core.ids import LogIndex, NodeId, Term
 from rbcluster.core.state import ClusterState, Member, Policy, Publication
 from rbcluster.errors import RaftError
 from rbcluster.hs.address import OnionAddress
@@ -42,7 +42,7 @@ from rbcluster.tor.descriptor_fetch import FetchOutcome, FetchResult
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 from rbcluster.tor.intro_source import LocalIntroPoints
 from rbcluster.tor.settings import TorStatus
-from tests.virtual_time import VirtualClock
+from tests.virtual_time import VirtualClock, unix_ms
 
 NAMES = tuple(map(NodeId, ("ada", "bob", "cyd")))
 ADA, BOB, CYD = NAMES
@@ -287,9 +287,7 @@ class World:
         self.consensus = consensus()
         self.hsdirs = HsDirs()
         self.tors = {name: ModelTor(self, name) for name in NAMES}
-        self.clocks = {
-            name: VirtualClock(UnixMs(round(START.timestamp() * 1000))) for name in NAMES
-        }
+        self.clocks = {name: VirtualClock(unix_ms(START)) for name in NAMES}
         seed = SeedCluster(
             name="world",
             members=tuple(Member(node=n, address=f"{n}:1") for n in NAMES),

@@ -90,11 +90,10 @@ def decided(
     )
 
 
-def go(reason: Reason, *, above: int = 7) -> Publish:
+def go(reason: Reason) -> Publish:
     return Publish(
         reason=reason,
         is_withdrawal=reason in {Reason.POINTS_WITHDRAWN, Reason.UNFINISHED},
-        min_revision=RevisionCounter(above + 1),
     )
 
 
@@ -145,14 +144,11 @@ def test_a_round_of_this_very_term_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("publication", "floor"),
-    [
-        (None, 0),
-        (Publication(period=period(), floor=RevisionCounter(99), budget=FULL), 99),
-    ],
+    "publication",
+    [None, Publication(period=period(), floor=RevisionCounter(99), budget=FULL)],
 )
-def test_what_was_never_published_is_published(publication: Publication | None, floor: int) -> None:
-    expected = go(Reason.NEVER_PUBLISHED, above=floor)
+def test_what_was_never_published_is_published(publication: Publication | None) -> None:
+    expected = go(Reason.NEVER_PUBLISHED)
     assert decided(WANTED, publication, differs_since=SETTLED) == expected
 
 
@@ -161,9 +157,9 @@ def test_a_point_that_is_gone_is_withdrawn_at_once() -> None:
         assert decided(remaining, differs_since=NOW) == go(Reason.POINTS_WITHDRAWN)
 
 
-def test_a_floor_raised_since_the_reservation_asks_for_a_higher_revision() -> None:
+def test_a_floor_raised_since_the_reservation_asks_for_a_new_round() -> None:
     raised = replace(PUBLISHED, floor=RevisionCounter(50))
-    assert decided(WANTED, raised) == go(Reason.OVERTAKEN, above=50)
+    assert decided(WANTED, raised) == go(Reason.OVERTAKEN)
 
 
 def test_a_round_that_an_earlier_leader_did_not_finish_is_finished() -> None:

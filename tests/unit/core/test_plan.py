@@ -12,14 +12,13 @@ from rbcluster.core.plan import (
     derive_slot_rings,
     merge_traits,
     plan,
-    plan_over,
 )
 from rbcluster.core.state import ClusterState, Policy, Presence
 from rbcluster.errors import VerificationError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint, HsDir
-from rbcluster.hs.hashring import responsible_hsdirs, slot_times
+from rbcluster.hs.hashring import HashRing, slot_times
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.keys import IdentityKey, RelayEd25519Id, SharedRandomValue
 from rbcluster.hs.time_period import DescriptorSlot, HsTimes
@@ -56,6 +55,7 @@ def view_at(hour: int, num_hsdirs: int = 30) -> ConsensusView:
 
 
 VIEW = view_at(3)
+RINGS = derive_slot_rings(VIEW)
 POOLED = after(
     [report(ADA, point(1), point(2)), report(BOB, point(3)), report(CYD, point(4))], IN_OFFICE
 )
@@ -63,7 +63,7 @@ POOLED = after(
 
 def wanted_in(state: ClusterState, view: ConsensusView = VIEW) -> WantedDescriptor:
     """The first descriptor of the shop."""
-    return next(wanted for wanted in plan(state, view) if wanted.service == SHOP)
+    return next(wanted for wanted in plan(state, derive_slot_rings(view)) if wanted.service == SHOP)
 
 
 def held_by(wanted: WantedDescriptor) -> set[tuple[str, int]]:
@@ -71,7 +71,7 @@ def held_by(wanted: WantedDescriptor) -> set[tuple[str, int]]:
 
 
 def test_every_service_wants_both_descriptors_by_address_and_slot() -> None:
-    assert [(w.service, w.slot_time.slot) for w in plan(POOLED, VIEW)] == [
+    assert [(w.service, w.slot_time.slot) for w in plan(POOLED, RINGS)] == [
         (service, slot)
         for service in sorted([SHOP, BLOG])
         for slot in (DescriptorSlot.FIRST, DescriptorSlot.SECOND)
@@ -79,16 +79,12 @@ def test_every_service_wants_both_descriptors_by_address_and_slot() -> None:
 
 
 def test_the_hsdirs_are_those_of_the_blinded_key_of_the_slots_period() -> None:
-    for wanted in plan(POOLED, VIEW):
+    for wanted in plan(POOLED, RINGS):
         slot_time = slot_times(VIEW)[wanted.slot_time.slot]
         blinded = derive_blinded_key(wanted.service.identity, slot_time.period)
         assert wanted.slot_time == slot_time
-        assert wanted.hsdirs == responsible_hsdirs(VIEW, slot_time, blinded)
+        assert wanted.hsdirs == HashRing.at(VIEW, slot_time).responsible(blinded)
         assert wanted.key == (wanted.service, slot_time.period.number)
-
-
-def test_rings_may_be_kept_for_as_long_as_the_consensus() -> None:
-    assert plan_over(POOLED, derive_slot_rings(VIEW)) == plan(POOLED, VIEW)
 
 
 def test_all_points_of_all_live_nodes_are_wanted() -> None:
@@ -103,7 +99,7 @@ def test_what_a_withdrawn_node_reports_does_not_count_until_it_is_back() -> None
 
 
 def test_a_service_nobody_holds_points_for_wants_an_empty_descriptor() -> None:
-    (blog, _) = (wanted for wanted in plan(POOLED, VIEW) if wanted.service == BLOG)
+    (blog, _) = (wanted for wanted in plan(POOLED, RINGS) if wanted.service == BLOG)
     assert blog.points == ()
     assert blog.traits == ServiceTraits()
 
@@ -144,7 +140,7 @@ def test_the_order_of_show_stays_when_a_point_goes() -> None:
 
 
 def test_the_order_of_show_is_that_of_both_slots_and_of_the_next_period() -> None:
-    first, second = (w for w in plan(POOLED, VIEW) if w.service == SHOP)
+    first, second = (w for w in plan(POOLED, RINGS) if w.service == SHOP)
     assert first.points == second.points == wanted_in(POOLED, view_at(13)).points
 
 
@@ -175,7 +171,7 @@ def test_the_digest_covers_all_that_is_shown_and_where() -> None:
                 POOLED,
             )
         ),
-        plan(POOLED, VIEW)[1 if BLOG > SHOP else 3],  # the other slot
+        plan(POOLED, RINGS)[1 if BLOG > SHOP else 3],  # the other slot
     ]
     assert len({wanted.digest, *(other.digest for other in others)}) == 1 + len(others)
 
@@ -193,13 +189,13 @@ def test_equal_inputs_give_equal_plans_whatever_order_the_maps_have() -> None:
         services=dict(reversed([*POOLED.services.items()])),
         pool=dict(reversed([*POOLED.pool.items()])),
     )
-    assert plan(backwards, VIEW) == plan(POOLED, VIEW)
+    assert plan(backwards, RINGS) == plan(POOLED, RINGS)
 
 
 def test_an_address_that_is_no_point_of_the_curve_raises() -> None:
     broken = OnionAddress(IdentityKey(b"\xff" * 32))
     with pytest.raises(VerificationError):
-        plan(replace(POOLED, services={broken: "broken"}), VIEW)
+        plan(replace(POOLED, services={broken: "broken"}), RINGS)
 
 
 # --- traits

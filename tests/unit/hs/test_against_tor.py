@@ -17,7 +17,7 @@ import pytest
 
 from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint, HsDir
-from rbcluster.hs.hashring import derive_hsdir_index, responsible_hsdirs, slot_times
+from rbcluster.hs.hashring import HashRing, derive_hsdir_index, slot_times
 from rbcluster.hs.keys import IdentityKeypair, RelayEd25519Id, SharedRandomValue
 from rbcluster.hs.revision import RevisionScheme
 from rbcluster.hs.time_period import DescriptorSlot, HsTimes
@@ -106,7 +106,7 @@ def test_tor_uploaded_to_the_hsdirs_that_we_find_in_the_same_order(slot: Descrip
     slot_time = slot_times(view)[slot]
     blinded = derive_blinded_keypair(IDENTITY, slot_time.period).public
     expected = tuple(upload.hsdir for upload in read_uploads(slot))
-    assert responsible_hsdirs(view, slot_time, blinded) == expected
+    assert HashRing.at(view, slot_time).responsible(blinded) == expected
 
 
 @pytest.mark.parametrize("slot", DescriptorSlot)

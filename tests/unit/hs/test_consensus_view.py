@@ -52,4 +52,4 @@ def test_a_consensus_without_parameters_means_tors_defaults() -> None:
         srv_previous=None,
         hsdirs=(),
     )
-    assert (view.num_replicas, view.spread_store, view.spread_fetch) == (2, 4, 3)
+    assert (view.num_replicas, view.spread_store) == (2, 4)

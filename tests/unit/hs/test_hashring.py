@@ -16,7 +16,6 @@ from rbcluster.hs.hashring import (
     derive_disaster_srv,
     derive_hs_index,
     derive_hsdir_index,
-    responsible_hsdirs,
     slot_times,
 )
 from rbcluster.hs.keys import BlindedKey, RelayEd25519Id, SharedRandomValue
@@ -184,14 +183,14 @@ def test_the_ring_is_the_naive_ring(
         spread_store=spread_store,
     )
     slot_time, blinded = slot_times(view)[slot], BlindedKey(key)
-    found = responsible_hsdirs(view, slot_time, blinded)
+    found = HashRing.at(view, slot_time).responsible(blinded)
     assert list(found) == naive_ring(view, slot_time, blinded)
     assert len(found) == len(set(found)) == min(count, num_replicas * spread_store)
 
 
 def test_a_small_network_serves_with_all_it_has() -> None:
     view = replace(view_at(at("2016-04-13 05:00:00")), hsdirs=hsdirs(2))
-    found = responsible_hsdirs(view, slot_times(view)[FIRST], BlindedKey(b"*" * 32))
+    found = HashRing.at(view, slot_times(view)[FIRST]).responsible(BlindedKey(b"*" * 32))
     assert set(found) == {hsdir.fingerprint for hsdir in view.hsdirs}
 
 
@@ -214,8 +213,10 @@ def test_an_index_equal_to_that_of_the_descriptor_is_responsible() -> None:
 def test_the_second_replica_passes_over_hsdirs_of_the_first() -> None:
     view = replace(view_at(at("2016-04-13 05:00:00")), hsdirs=hsdirs(5), spread_store=3)
     slot_time = slot_times(view)[SECOND]
-    only_first = responsible_hsdirs(replace(view, num_replicas=1), slot_time, BlindedKey(b"k" * 32))
-    both = responsible_hsdirs(view, slot_time, BlindedKey(b"k" * 32))
+    only_first = HashRing.at(replace(view, num_replicas=1), slot_time).responsible(
+        BlindedKey(b"k" * 32)
+    )
+    both = HashRing.at(view, slot_time).responsible(BlindedKey(b"k" * 32))
     assert both[:3] == only_first
     assert len(set(both)) == 5
 
@@ -223,7 +224,7 @@ def test_the_second_replica_passes_over_hsdirs_of_the_first() -> None:
 def test_another_srv_or_period_makes_another_ring() -> None:
     view = replace(view_at(at("2016-04-13 05:00:00")), hsdirs=hsdirs(40))
     slot_time, blinded = slot_times(view)[FIRST], BlindedKey(b"k" * 32)
-    ring = responsible_hsdirs(view, slot_time, blinded)
-    assert ring != responsible_hsdirs(view, replace(slot_time, srv=CURRENT), blinded)
+    ring = HashRing.at(view, slot_time).responsible(blinded)
+    assert ring != HashRing.at(view, replace(slot_time, srv=CURRENT)).responsible(blinded)
     later = replace(slot_time, period=slot_time.period.next())
-    assert ring != responsible_hsdirs(view, later, blinded)
+    assert ring != HashRing.at(view, later).responsible(blinded)

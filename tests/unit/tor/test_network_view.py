@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rbcluster.errors import ConsensusUnavailable, ControlPortError, ParseError
 from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
-from rbcluster.hs.hashring import responsible_hsdirs, slot_times
+from rbcluster.hs.hashring import HashRing, slot_times
 from rbcluster.hs.keys import IdentityKeypair, SharedRandomValue
 from rbcluster.hs.time_period import DescriptorSlot
 from rbcluster.tor.connection import RequestRefused
@@ -62,7 +62,9 @@ def test_the_hsdirs_are_those_to_which_tor_itself_uploaded(slot: DescriptorSlot)
     view = parse()
     slot_time = slot_times(view)[slot]
 
-    chosen = responsible_hsdirs(view, slot_time, derive_blinded_key(identity, slot_time.period))
+    chosen = HashRing.at(view, slot_time).responsible(
+        derive_blinded_key(identity, slot_time.period)
+    )
 
     assert {str(hsdir) for hsdir in chosen} == {
         upload["hsdir"] for upload in uploads if upload["slot"] == slot.value
@@ -85,13 +87,11 @@ def test_a_period_of_the_public_network_lasts_a_day() -> None:
 
 
 def test_parameters_of_the_consensus_go_before_defaults() -> None:
-    text = (
-        b"cc_alg=2 hsdir_interval=60 hsdir_n_replicas=3 hsdir_spread_fetch=5 hsdir_spread_store=6"
-    )
+    text = b"cc_alg=2 hsdir_interval=60 hsdir_n_replicas=3 hsdir_spread_store=6"
     view = parse(with_params(text), testing_network=False)
 
     assert view.times.period_length == timedelta(hours=1)
-    assert (view.num_replicas, view.spread_fetch, view.spread_store) == (3, 5, 6)
+    assert (view.num_replicas, view.spread_store) == (3, 6)
 
 
 @pytest.mark.parametrize(("given_value", "taken"), [(b"0", 1), (b"1", 1), (b"16", 16), (b"17", 16)])

@@ -319,7 +319,7 @@ class NodePaths:
 
     @property
     def tor_dir(self) -> Path:
-        """Data directory of a managed tor."""
+        """All that a managed tor keeps, and tor.log (`tor/managed_tor.py`)."""
         return self.data_dir / "tor"
 
     def key_dir(self, service: str) -> Path:

@@ -206,7 +206,7 @@ def _tor_settings(config: Config, name: NodeId, paths: NodePaths) -> TorSettings
     tor = config.tor_of(name)
     return TorSettings(
         mode=tor.mode,
-        data_dir=paths.data_dir,
+        tor_dir=paths.tor_dir,
         control=tor.control_endpoint if tor.mode is TorMode.SYSTEM else None,
         password=tor.read_password(),
         extra_lines=tor.extra,

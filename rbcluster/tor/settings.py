@@ -58,7 +58,7 @@ class TorSettings:
     """
 
     mode: TorMode
-    data_dir: Path  # rbcluster's own; a managed tor lives in `tor/` below it
+    tor_dir: Path  # where a managed tor keeps torrc, state, log, control socket and pid file
     control: ControlEndpoint | None = None  # system only; a managed tor has a socket of its own
     password: str | None = field(default=None, repr=False)  # for HashedControlPassword
     extra_lines: tuple[str, ...] = ()  # for a managed torrc, before the services
@@ -67,11 +67,6 @@ class TorSettings:
     def __post_init__(self) -> None:
         if (self.mode is TorMode.SYSTEM) is (self.control is None):
             raise ValueError("a control endpoint goes with a system tor, and only with it")
-
-    @property
-    def tor_dir(self) -> Path:
-        """Where a managed tor keeps torrc, state, log, control socket and pid file."""
-        return self.data_dir / "tor"
 
     @property
     def control_socket(self) -> Path:

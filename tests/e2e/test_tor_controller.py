@@ -47,7 +47,7 @@ async def page() -> AsyncIterator[WebPage]:
 async def settings(network: PrivateNetwork) -> TorSettings:
     return TorSettings(
         mode=TorMode.MANAGED,
-        data_dir=network.directory / "node",
+        tor_dir=network.directory / "node" / "tor",
         extra_lines=network.client_torrc_lines,
     )
 
@@ -57,7 +57,7 @@ async def service(settings: TorSettings, page: WebPage) -> ServiceSettings:
     host, port = page.address
     service = ServiceSettings(
         address=_ADDRESS,
-        directory=settings.data_dir / "service",
+        directory=settings.tor_dir.with_name("service"),
         ports=(f"80 {host}:{port}",),
     )
     write_key_directory(service.directory, _IDENTITY)

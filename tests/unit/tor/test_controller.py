@@ -40,7 +40,7 @@ _DESCRIPTOR_KEY = f"hs/service/desc/id/{ADDRESS.label}"
 @pytest.fixture
 def settings(directory: Path) -> TorSettings:
     return TorSettings(
-        mode=TorMode.SYSTEM, data_dir=directory / "data", control=directory / "control"
+        mode=TorMode.SYSTEM, tor_dir=directory / "tor", control=directory / "control"
     )
 
 

@@ -29,7 +29,7 @@ _PASSWORD = 'a "quoted" \\ one'
 @pytest.fixture
 def settings(directory: Path) -> TorSettings:
     return TorSettings(
-        mode=TorMode.MANAGED, data_dir=directory / "da ta", extra_lines=("DisableNetwork 1",)
+        mode=TorMode.MANAGED, tor_dir=directory / "da ta" / "tor", extra_lines=("DisableNetwork 1",)
     )
 
 
@@ -213,7 +213,7 @@ async def test_a_binary_that_never_returns_is_ended(
 async def test_a_data_directory_too_deep_for_a_socket_is_an_error(
     settings: TorSettings, service: ServiceSettings
 ) -> None:
-    deep = replace(settings, data_dir=settings.data_dir / ("d" * 100))
+    deep = replace(settings, tor_dir=settings.tor_dir / ("d" * 100))
     with pytest.raises(TorError, match="too long for a socket"):
         await ManagedTor(deep, (service,)).ensure_running()
 
@@ -221,6 +221,6 @@ async def test_a_data_directory_too_deep_for_a_socket_is_an_error(
 async def test_a_data_directory_that_can_not_be_made_is_an_error(
     settings: TorSettings, service: ServiceSettings
 ) -> None:
-    settings.data_dir.write_text("a file")
+    settings.tor_dir.parent.write_text("a file")
     with pytest.raises(TorError, match="can't prepare tor below"):
         await ManagedTor(settings, (service,)).ensure_running()

@@ -14,16 +14,16 @@ def test_a_control_endpoint_goes_with_a_system_tor_only(
     mode: TorMode, control: tuple[str, int] | None
 ) -> None:
     with pytest.raises(ValueError, match="goes with a system tor, and only with it"):
-        TorSettings(mode=mode, data_dir=Path("/d"), control=control)
+        TorSettings(mode=mode, tor_dir=Path("/d/tor"), control=control)
 
 
 def test_a_managed_tor_has_a_socket_of_its_own() -> None:
-    settings = TorSettings(mode=TorMode.MANAGED, data_dir=Path("/d"))
+    settings = TorSettings(mode=TorMode.MANAGED, tor_dir=Path("/d/tor"))
     assert settings.endpoint == Path("/d/tor/control")
 
 
 def test_a_password_is_not_shown() -> None:
-    settings = TorSettings(mode=TorMode.MANAGED, data_dir=Path("/d"), password="hunter2")
+    settings = TorSettings(mode=TorMode.MANAGED, tor_dir=Path("/d/tor"), password="hunter2")
     assert "hunter2" not in repr(settings)
 
 

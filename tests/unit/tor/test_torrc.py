@@ -14,8 +14,8 @@ _SERVICE = ServiceSettings(
 )
 
 
-def _settings(*extra_lines: str, data_dir: Path = Path("/d")) -> TorSettings:
-    return TorSettings(mode=TorMode.MANAGED, data_dir=data_dir, extra_lines=extra_lines)
+def _settings(*extra_lines: str, tor_dir: Path = Path("/d")) -> TorSettings:
+    return TorSettings(mode=TorMode.MANAGED, tor_dir=tor_dir, extra_lines=extra_lines)
 
 
 def test_a_service_stands_with_all_that_it_needs() -> None:
@@ -43,7 +43,7 @@ def test_an_extra_socks_port_replaces_none() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [_settings("Nickname a\nSocksPort 1"), _settings(data_dir=Path("/d\nNickname a"))],
+    [_settings("Nickname a\nSocksPort 1"), _settings(tor_dir=Path("/d\nNickname a"))],
 )
 def test_a_line_break_is_refused(settings: TorSettings) -> None:
     with pytest.raises(TorOptionError, match="holds a line break"):
@@ -51,4 +51,4 @@ def test_a_line_break_is_refused(settings: TorSettings) -> None:
 
 
 def test_quotes_and_backslashes_in_a_path_are_escaped() -> None:
-    assert r'DataDirectory "/d\"\\/tor/data"' in encode_torrc(_settings(data_dir=Path('/d"\\')), [])
+    assert r'DataDirectory "/d\"\\/data"' in encode_torrc(_settings(tor_dir=Path('/d"\\')), [])

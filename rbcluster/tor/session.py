@@ -68,18 +68,18 @@ class TorSession:
         self._options: Options = ()
         self._options_wake = asyncio.Event()
         self._faults: tuple[str, ...] = ()
+        self._unpublished: tuple[str, ...] = ()
 
     @property
     def status(self) -> TorStatus:
         """What an operator must know of tor now."""
         consensus_warning = (self.consensus.warning,) if self.consensus.warning else ()
-        unpublished = find_unpublished(self._options, self._services)
         return TorStatus(
             connected=self._is_ready,
             version=self._version,
             bootstrapped=self._bootstrapped,
             faults=self._faults,
-            warnings=(*self.intro.warnings, *consensus_warning, *unpublished),
+            warnings=(*self.intro.warnings, *consensus_warning, *self._unpublished),
         )
 
     async def run(self, connection: ControlConnection, password: str | None) -> NoReturn:
@@ -166,6 +166,7 @@ class TorSession:
     async def _check_options(self, connection: ControlConnection) -> None:
         self._options = await read_options(connection)
         self._faults = find_faults(self._options, self._services)
+        self._unpublished = find_unpublished(self._options, self._services)
 
 
 def _first_of(group: BaseExceptionGroup[TorError]) -> TorError:

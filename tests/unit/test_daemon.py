@@ -159,6 +159,7 @@ def test_managed_tor_has_a_binary_and_a_system_tor_an_endpoint(three: Made) -> N
     )
     assert (managed.mode, managed.control, managed.binary) == (TorMode.MANAGED, None, "/bin/false")
     assert (theirs.mode, theirs.control) == (TorMode.SYSTEM, ("127.0.0.1", 9051))
+    assert managed.tor_dir == three.config.node(A).paths.tor_dir
     assert theirs.password == "hunter2"
     assert "hunter2" not in repr(theirs)
 

@@ -144,6 +144,21 @@ async def test_wrong_options_withdraw_the_node_until_they_are_right(
     await watched.until(lambda: bool(watched.relays))
 
 
+async def test_directories_are_looked_into_only_when_the_options_are_read(
+    port: FakeControlPort, watched: Watched, service: ServiceSettings, directory: Path
+) -> None:
+    other = directory / "other"
+    told = f"250-HiddenServiceDir={other}\r\n".encode() + options(service)
+    port.answers["GETCONF"] = told
+    port.send(b"650-CONF_CHANGED\r\n650 OK\r\n")
+    await watched.until(lambda: bool(watched.tor.status.warnings))
+    other.symlink_to(service.directory)
+    (warning,) = watched.tor.status.warnings
+    assert warning.startswith(f"{other} is in this tor but not in the cluster")
+    port.send(b"650-CONF_CHANGED\r\n650 OK\r\n")
+    await watched.until(lambda: not watched.tor.status.warnings)
+
+
 async def test_a_tor_without_consensus_says_so_and_gives_no_points(
     port: FakeControlPort, watched: Watched
 ) -> None:

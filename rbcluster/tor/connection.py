@@ -40,6 +40,10 @@ class RequestRefused(ControlPortError):  # noqa: N818 - tor's answer, not a brok
         self.text = reply.text  # tor's own words
 
 
+class ConnectionOver(ControlPortError):  # noqa: N818 - a state, not a fault of the request
+    """The connection had ended before a request was written: tor never saw it."""
+
+
 class ControlConnection:
     """An open control connection; made by `open_connection`."""
 
@@ -64,10 +68,11 @@ class ControlConnection:
 
         :param data: goes as a data block; `line` must then start with ``+``.
         :raises RequestRefused: if tor says no.
-        :raises ControlPortError: if the connection is or gets lost, or no reply comes in time.
+        :raises ConnectionOver: if there is no connection any more; nothing was sent then.
+        :raises ControlPortError: if the connection gets lost, or no reply comes in time.
         """
         if self._ended.done():
-            raise ControlPortError(self._ended.result())
+            raise ConnectionOver(self._ended.result())
         verb = line.partition(" ")[0].removeprefix("+")  # arguments may be secret
         answer: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting.append(answer)

@@ -11,7 +11,7 @@ Spec: control-spec 3.27 [HSPOST].
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,7 +19,7 @@ from rbcluster.errors import ControlPortError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import read_blinded_key, read_revision
-from rbcluster.tor.connection import ControlConnection, RequestRefused
+from rbcluster.tor.connection import ConnectionOver, ControlConnection, RequestRefused
 from rbcluster.tor.hs_desc import UPLOAD_REJECTED, HsDescAction, HsDescEvent
 from rbcluster.tor.hsdir_exchange import HsDirExchange, HsDirTalk
 
@@ -68,34 +68,43 @@ async def upload_descriptor(
     :raises DescriptorError: if `document` is no descriptor.
     """
     content = (read_blinded_key(document), read_revision(document))
-    sent = False
+    line = f"+HSPOST SERVER={hsdir} HSADDRESS={address.label}"
+    has_turn = False
     try:
         async with asyncio.timeout(timeout_s), exchange.talk(address, hsdir) as talk:
             if not may_send():
                 return UploadResult(UploadOutcome.NOT_SENT, "no longer wanted")
-            owed = talk.debt
-            ambiguous = owed not in (None, content)
-            talk.debt = content
-            sent = True
-            try:
-                await connection.request(
-                    f"+HSPOST SERVER={hsdir} HSADDRESS={address.label}", document
-                )
-            except RequestRefused as error:
-                talk.debt = owed
-                return UploadResult(UploadOutcome.NOT_SENT, str(error))
-            answer = await _next_upload_answer(talk)
-            if ambiguous:  # it may answer what was sent before: only a second one is surely ours
-                async with asyncio.timeout(_SECOND_ANSWER_S):
-                    answer = await _next_upload_answer(talk)
-            talk.debt = None
-            return _read_answer(answer)
+            has_turn = True
+            return await _post(connection, talk, line, document, content)
     except TimeoutError:
-        if sent:
+        if has_turn:
             return UploadResult(UploadOutcome.NO_ANSWER, "the HSDir did not answer in time")
         return UploadResult(UploadOutcome.NOT_SENT, "an earlier upload to it is still unanswered")
     except ControlPortError as error:
         return UploadResult(UploadOutcome.NO_ANSWER, str(error))
+
+
+async def _post(
+    connection: ControlConnection, talk: HsDirTalk, line: str, document: bytes, content: Hashable
+) -> UploadResult:
+    """Post and wait for the answer; the talk owes it from before the post until it came.
+
+    :raises TimeoutError: if a second answer is needed, and none comes.
+    :raises ControlPortError: if the connection is lost meanwhile.
+    """
+    owed, talk.debt = talk.debt, content
+    try:
+        await connection.request(line, document)
+    except (RequestRefused, ConnectionOver) as error:
+        talk.debt = owed
+        return UploadResult(UploadOutcome.NOT_SENT, str(error))
+    answer = await _next_upload_answer(talk)
+    if owed not in (None, content):
+        # It may answer what was sent before: only a second one is surely ours.
+        async with asyncio.timeout(_SECOND_ANSWER_S):
+            answer = await _next_upload_answer(talk)
+    talk.debt = None
+    return _read_answer(answer)
 
 
 async def _next_upload_answer(talk: HsDirTalk) -> HsDescEvent:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rbcluster.errors import ParseError
+from rbcluster.errors import ControlPortError, ParseError
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.tor import hsdir_exchange
 from rbcluster.tor.connection import ControlConnection, open_connection
@@ -109,6 +109,17 @@ async def test_an_upload_cut_off_by_a_lost_connection_is_unknown(
     await port.asked(_POST)
     exchange.connection_lost()
     assert (await uploading).outcome is UploadOutcome.NO_ANSWER
+
+
+async def test_an_upload_over_a_connection_that_has_ended_was_not_sent(
+    port: FakeControlPort, upload: Upload, connection: ControlConnection
+) -> None:
+    await port.hang_up()
+    with pytest.raises(ControlPortError):
+        await connection.ended()
+    result = await upload()
+    assert result.outcome is UploadOutcome.NOT_SENT
+    assert "tor closed the connection" in result.detail
 
 
 async def test_what_is_no_descriptor_is_not_sent(port: FakeControlPort, upload: Upload) -> None:

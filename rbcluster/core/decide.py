@@ -76,11 +76,8 @@ def decide(
     :param is_carried: False if the office holder knows that it carries no round for the last
         reservation: its own was broken off, or it learned too late that it was committed.
     """
-    if not wanted.points:
-        # An empty descriptor helps nobody; under the last one old points may come back.
-        return Wait(until=None, why="no live node holds an introduction point")
-    if not wanted.hsdirs:
-        return Wait(until=None, why="the consensus names no HSDir")
+    if obstacle := _find_obstacle(wanted):
+        return Wait(until=None, why=obstacle)
     reason = _find_reason(wanted, publication, now=now, carried_term=term if is_carried else None)
     if reason is None:
         assert publication is not None  # there would be a reason: NEVER_PUBLISHED
@@ -97,6 +94,16 @@ def decide(
         if now < allowed_at:
             return Wait(until=allowed_at, why=f"the upload budget is spent: {reason.value}")
     return Publish(reason=reason, is_withdrawal=is_withdrawal)
+
+
+def _find_obstacle(wanted: WantedDescriptor) -> str | None:
+    """Say why there is nothing to publish, or nobody to publish it to."""
+    if not wanted.points:
+        # An empty descriptor helps nobody; under the last one old points may come back.
+        return "no live node holds an introduction point"
+    if not wanted.hsdirs:
+        return "the consensus names no HSDir"
+    return None
 
 
 def _find_reason(

@@ -125,10 +125,7 @@ class Visitor(Lifetime):
                     await self.forget_descriptor(address)
                 reader, writer = await open_through_socks(self._socks, str(address), port, user)
                 connected_s = time.monotonic() - start
-                try:
-                    body = await _get(reader, writer, path)
-                finally:
-                    writer.close()
+                body = await _get(reader, writer, path)
         except TimeoutError:
             error = f"no answer within {timeout_s:g} s"
         except (SocksError, ControlPortError, OSError, EOFError, ValueError) as failure:
@@ -145,16 +142,19 @@ class Visitor(Lifetime):
 
 
 async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> bytes:
-    """Fetch a page by HTTP/1.0, which ends with the connection.
+    """Fetch a page by HTTP/1.0, which ends with the connection; that is closed in any case.
 
     :raises ValueError: if the answer is not 200, or shorter than it says.
     """
-    writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-    head = await reader.readuntil(b"\r\n\r\n")
+    try:
+        writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.read()
+    finally:
+        writer.close()
     status, *headers = head.decode("latin-1").splitlines()
     if status.split(" ")[1:2] != ["200"]:
         raise ValueError(f"the page answered {status!r}")
-    body = await reader.read()
     fields = (header.partition(":")[::2] for header in headers)
     lengths = [int(value) for name, value in fields if name.lower() == "content-length"]
     if lengths and lengths[0] != len(body):

@@ -27,7 +27,7 @@ from rbcluster.hs.descriptor.document import Layer
 from rbcluster.hs.descriptor.inner import parse_inner
 from rbcluster.hs.descriptor.layer_crypto import LayerSecret, decrypt_layer
 from rbcluster.hs.descriptor.middle import parse_middle
-from rbcluster.hs.descriptor.outer import parse_outer
+from rbcluster.hs.descriptor.outer import OuterLayer, parse_outer
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import BlindedKey, DescriptorSigningKey
 from rbcluster.hs.time_period import TimePeriod
@@ -68,11 +68,7 @@ class Descriptor:
 
 
 def open_descriptor(
-    document: bytes,
-    address: OnionAddress,
-    period: TimePeriod,
-    *,
-    client_key: bytes | None = None,
+    document: bytes, address: OnionAddress, period: TimePeriod, *, client_key: bytes | None = None
 ) -> Descriptor:
     """Verify and decrypt a descriptor.
 
@@ -86,18 +82,10 @@ def open_descriptor(
     :raises ValueError: if `client_key` is not 32 bytes.
     """
     outer = parse_outer(document)
-    if outer.blinded_key != derive_blinded_key(address.identity, period):
-        raise _foreign(address, f"time period {period.number}")
-    secret = LayerSecret(
-        blinded_key=outer.blinded_key,
-        subcredential=derive_subcredential(address.identity, outer.blinded_key),
-        revision=outer.revision,
-    )
+    secret = _derive_secret(outer, address, period)
     middle_text = decrypt_layer(Layer.MIDDLE, outer.superencrypted, secret)
     middle = parse_middle(middle_text)
-    cookie = b""
-    if client_key is not None:
-        cookie = find_cookie(middle, secret.subcredential, client_key)
+    cookie = b"" if client_key is None else find_cookie(middle, secret.subcredential, client_key)
     inner_text = decrypt_layer(Layer.INNER, middle.encrypted, secret, cookie=cookie)
     inner = parse_inner(inner_text, outer.signing_key)
     return Descriptor(
@@ -115,6 +103,20 @@ def open_descriptor(
         num_auth_clients=len(middle.clients),
         restricted=bool(cookie),
         sizes=LayerSizes(outer=len(document), middle=len(middle_text), inner=len(inner_text)),
+    )
+
+
+def _derive_secret(outer: OuterLayer, address: OnionAddress, period: TimePeriod) -> LayerSecret:
+    """Derive what both inner layers are encrypted with.
+
+    :raises VerificationError: if the descriptor is of another address or period.
+    """
+    if outer.blinded_key != derive_blinded_key(address.identity, period):
+        raise _foreign(address, f"time period {period.number}")
+    return LayerSecret(
+        blinded_key=outer.blinded_key,
+        subcredential=derive_subcredential(address.identity, outer.blinded_key),
+        revision=outer.revision,
     )
 
 

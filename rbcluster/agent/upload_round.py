@@ -200,11 +200,15 @@ class UploadRoundRunner:
 
         :param in_flight: the uploads under way; empty on return.
         """
-        clock, refresh_at = self._context.clock, self._draw_refresh(reservation)
+        clock, tor = self._context.clock, self._context.tor
+        refresh_at, had_tor = self._draw_refresh(reservation), True
         round_ = UploadRound.over(reservation.hsdirs)
         recorded = Recorded(due_at=clock.monotonic() + RECORD_EVERY_S)
         while True:
             now = clock.monotonic()
+            if tor.status.is_usable and not had_tor:
+                round_ = round_.hurried(now)
+            had_tor = tor.status.is_usable
             may_send = self._may_send(reservation)
             for hsdir in round_.next_sends(now) if may_send else ():
                 round_ = round_.step(hsdir, UploadInput.SENT, now)

@@ -121,18 +121,24 @@ class UploadRound:
 
     def next_sends(self, now: float) -> tuple[Fingerprint, ...]:
         """Find the HSDirs to send to now, in ring order."""
-        return tuple(hsdir for hsdir, due_at in self._due().items() if due_at <= now)
-
-    def next_deadline(self) -> float | None:
-        """Find when the next attempt is due; None while none is waited for."""
-        return min(self._due().values(), default=None)
-
-    def _due(self) -> dict[Fingerprint, float]:
-        return {
-            hsdir: upload.due_at
+        return tuple(
+            hsdir
             for hsdir, upload in self.uploads.items()
-            if upload.phase in _WAITING
-        }
+            if upload.phase in _WAITING and upload.due_at <= now
+        )
+
+    def hurried(self, now: float) -> UploadRound:
+        """Make every attempt that is waited for due now: tor is back, on which all had waited."""
+        return UploadRound(
+            uploads=MappingProxyType(
+                {
+                    hsdir: replace(upload, due_at=now, backoff_s=BACKOFF_MIN_S)
+                    if upload.phase in _WAITING
+                    else upload
+                    for hsdir, upload in self.uploads.items()
+                }
+            )
+        )
 
     @property
     def is_complete(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from rbcluster.core.codec import decode_command
@@ -12,7 +13,7 @@ from rbcluster.errors import DescriptorLimitError
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows, uploads_by_key
-from tests.unit.agent.world import HsDirs, Sender, World, eventually
+from tests.unit.agent.world import ADA, HsDirs, Sender, World, eventually
 
 
 class MoodyHsDirs(HsDirs):
@@ -99,6 +100,19 @@ def test_record_that_got_lost_is_made_again_while_an_hsdir_is_down() -> None:
             assert publication.refresh_at is not None
             assert publication.reservation is not None
             assert publication.accepted == {*publication.reservation.hsdirs} - world.hsdirs.down
+
+    in_world(scenario)
+
+
+def test_tor_that_comes_back_is_not_kept_waiting_for_the_back_off_of_its_absence() -> None:
+    async def scenario(world: World) -> None:
+        well = world.tors[ADA].status
+        world.keeps_leader = True
+        world.tors[ADA].status = replace(well, faults=("it restarts",))
+        await asyncio.sleep(40)  # attempts at 0, 2, 6, 14 and 30 s, and then not before 62 s
+        assert world.hsdirs.uploads == []
+        world.tors[ADA].status = well
+        await eventually(shows(world, *EVERY_POINT), limit_s=3)
 
     in_world(scenario)
 

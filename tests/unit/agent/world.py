@@ -245,8 +245,8 @@ class ModelTor:
         may_send: Callable[[], bool],
         timeout_s: float,
     ) -> UploadResult:
-        if not may_send():
-            return UploadResult(UploadOutcome.NOT_SENT, "no longer wanted")
+        if not may_send() or not self.status.is_usable:
+            return UploadResult(UploadOutcome.NOT_SENT, "no longer wanted, or tor is away")
         return await self._world.hsdirs.post(
             Sender(self._name, address), hsdir, document, timeout_s
         )

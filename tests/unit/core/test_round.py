@@ -67,7 +67,6 @@ def test_an_hsdir_of_another_round_is_no_part_of_this_one() -> None:
 def test_a_new_round_is_due_everywhere_at_once_in_ring_order() -> None:
     current = UploadRound.over(HSDIRS)
     assert current.next_sends(0.0) == HSDIRS
-    assert current.next_deadline() == 0.0
     assert not current.is_complete
 
 
@@ -79,7 +78,6 @@ def test_what_is_in_flight_is_not_sent_again() -> None:
 def test_nothing_is_due_while_all_are_in_flight() -> None:
     current = led(SENT)
     assert current.next_sends(1_000.0) == ()
-    assert current.next_deadline() is None
     assert not current.is_complete
 
 
@@ -92,8 +90,7 @@ def test_retries_back_off_from_two_seconds_doubling_to_a_minute(
     for _ in range(8):
         for happened in failure:
             current = current.step(ONE, happened, now)
-        due_at = current.next_deadline()
-        assert due_at is not None
+        due_at = current.uploads[ONE].due_at
         assert current.next_sends(due_at - 0.001) == ()
         assert current.next_sends(due_at) == (ONE,)
         waits.append(due_at - now)
@@ -102,15 +99,32 @@ def test_retries_back_off_from_two_seconds_doubling_to_a_minute(
 
 
 def test_a_retry_that_can_not_be_sent_backs_off_further() -> None:
-    assert led(SENT, NO_ANSWER, SENT, NOT_SENT).next_deadline() == 4.0
+    assert led(SENT, NO_ANSWER, SENT, NOT_SENT).uploads[ONE].due_at == 4.0
 
 
-def test_the_next_deadline_is_the_earliest() -> None:
+def test_each_hsdir_waits_for_itself() -> None:
     current = UploadRound.over([ONE, TWO])
     for hsdir, now in ((ONE, 10.0), (TWO, 11.0)):
         current = current.step(hsdir, SENT, now).step(hsdir, NOT_SENT, now)
-    assert current.next_deadline() == 12.0
     assert current.next_sends(12.5) == (ONE,)
+
+
+@pytest.mark.parametrize("failure", [(NO_ANSWER,), (NOT_SENT,), (NO_ANSWER, SENT, NOT_SENT)])
+def test_a_hurried_round_tries_again_at_once_and_backs_off_from_the_beginning(
+    failure: tuple[UploadInput, ...],
+) -> None:
+    current = led(SENT, NOT_SENT, SENT, NOT_SENT, SENT, *failure).hurried(1.0)
+    assert current.next_sends(1.0) == (ONE,)
+    again = current.step(ONE, SENT, 1.0).step(ONE, NOT_SENT, 1.0)
+    assert again.uploads[ONE].due_at == 3.0
+
+
+@pytest.mark.parametrize(
+    "phase", [p for p in UploadPhase if p not in {UploadPhase.PENDING, UploadPhase.UNKNOWN}]
+)
+def test_hurry_changes_nothing_for_an_hsdir_that_waits_for_nothing(phase: UploadPhase) -> None:
+    current = led(*WAYS[phase])
+    assert current.hurried(0.0) == current
 
 
 def test_a_refusal_at_first_means_that_the_hsdir_holds_more() -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rbcluster.errors import ParseError
 
 HEARTBEAT_EVERY_S = 1.0
+FRESH_HEARTBEAT_S = 3 * HEARTBEAT_EVERY_S  # an older one says nothing about now
 MAX_SENTENCES = 32  # of each kind in one heartbeat
 
 

@@ -131,7 +131,9 @@ class Node:
 
     def clock_offset_ms(self) -> int:
         """Tell how far this clock is ahead of the voters' median."""
-        return self.peers.own_clock_offset_ms(self.cluster.view.voters, myself=self.node)
+        return self.peers.own_clock_offset_ms(
+            self.cluster.view.voters, myself=self.node, now=self.clock.monotonic()
+        )
 
     def heartbeat(self) -> Heartbeat:
         """Say how this node is."""

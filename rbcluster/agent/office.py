@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rbcluster.agent.clock import Clock
-from rbcluster.agent.heartbeat import HEARTBEAT_EVERY_S
 from rbcluster.agent.peers import PeerTable
 from rbcluster.agent.ports import Cluster
 from rbcluster.agent.wakeup import Wakeup
@@ -38,7 +37,6 @@ HAND_OVER_AFTER_S = 2.0  # how long a leader may be unable to publish
 PROPOSE_TIMEOUT_S = 5.0
 TRANSFER_TIMEOUT_S = 3.0
 FROZEN_S = 2.0  # a look this much late: the process or its machine stood still
-FRESH_HEARTBEAT_S = 3 * HEARTBEAT_EVERY_S  # a successor must have been heard within this
 
 
 def holds_office(cluster: Cluster, node: NodeId) -> bool:
@@ -149,7 +147,7 @@ class OfficeKeeper:
                 and member.node in self.cluster.view.connected
                 and record is not None
                 and record.heartbeat.can_publish
-                and now - record.heard_at < FRESH_HEARTBEAT_S
+                and record.is_fresh(now)
             ):
                 return member.node
         return None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from rbcluster.agent.heartbeat import Heartbeat
+from rbcluster.agent.heartbeat import FRESH_HEARTBEAT_S, Heartbeat
 from rbcluster.core.ids import NodeId, UnixMs
 
 
@@ -21,6 +21,10 @@ class PeerRecord:
     heartbeat: Heartbeat
     heard_at: float  # monotonic seconds
     clock_offset_ms: int  # the sender's wall clock less ours, the way here included
+
+    def is_fresh(self, now: float) -> bool:
+        """Tell whether it was said just now (monotonic): what a node said long ago may not hold."""
+        return now - self.heard_at < FRESH_HEARTBEAT_S
 
 
 class PeerTable:
@@ -59,11 +63,12 @@ class PeerTable:
         heard_at = record.heard_at if record else self._awake_since
         return now - max(heard_at, self._awake_since)
 
-    def own_clock_offset_ms(self, voters: Iterable[NodeId], *, myself: NodeId) -> int:
+    def own_clock_offset_ms(self, voters: Iterable[NodeId], *, myself: NodeId, now: float) -> int:
         """Tell how far our wall clock is ahead of the median of the voters' (milliseconds).
 
-        A voter never heard is left out; ours counts as one of them.
+        A voter that is silent is left out: its clock, or ours, may have been set since. Our own
+        counts as one of them.
         """
         records = (self._records.get(node) for node in voters if node != myself)
-        offsets = [record.clock_offset_ms for record in records if record]
+        offsets = [record.clock_offset_ms for record in records if record and record.is_fresh(now)]
         return -round(statistics.median([0, *offsets]))

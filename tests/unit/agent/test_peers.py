@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rbcluster.agent.heartbeat import Heartbeat
 from rbcluster.agent.peers import PeerTable
 from rbcluster.core.ids import NodeId, UnixMs
@@ -35,18 +37,24 @@ def test_silence_while_this_node_did_not_listen_is_nobodys_fault() -> None:
 
 def test_clock_ahead_of_both_peers_is_seen_as_ours() -> None:
     table = _heard((B, -40_000), (C, -41_000))
-    assert table.own_clock_offset_ms((A, B, C), myself=A) == 40_000
+    assert table.own_clock_offset_ms((A, B, C), myself=A, now=1.5) == 40_000
 
 
 def test_one_peer_with_a_wrong_clock_does_not_accuse_ours() -> None:
     table = _heard((B, -600_000), (C, 3))
-    assert table.own_clock_offset_ms((A, B, C), myself=A) == 0
+    assert table.own_clock_offset_ms((A, B, C), myself=A, now=1.5) == 0
 
 
 def test_learners_and_unheard_voters_are_left_out_of_the_median() -> None:
     table = _heard((B, 500), (D, -900_000))
-    assert table.own_clock_offset_ms((A, B, C), myself=A) == -250
+    assert table.own_clock_offset_ms((A, B, C), myself=A, now=1.5) == -250
+
+
+@pytest.mark.parametrize(("now", "offset_ms"), [(3.9, -250), (4.0, 0)])
+def test_voter_that_has_fallen_silent_is_left_out_of_the_median(now: float, offset_ms: int) -> None:
+    table = _heard((B, 500))
+    assert table.own_clock_offset_ms((A, B), myself=A, now=now) == offset_ms
 
 
 def test_own_clock_is_right_when_nobody_was_heard() -> None:
-    assert PeerTable(started_at=0.0).own_clock_offset_ms((A, B, C), myself=A) == 0
+    assert PeerTable(started_at=0.0).own_clock_offset_ms((A, B, C), myself=A, now=1.5) == 0

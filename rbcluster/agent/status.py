@@ -173,7 +173,7 @@ def _node_state(inputs: StatusInputs, member: Member, contact_s: float | None) -
         return "withdrawn"
     is_linked = member.node == inputs.node or member.node in inputs.view.connected
     if not is_linked or silent_ms is None or silent_ms >= inputs.state.policy.withdraw_after_ms:
-        return "unreachable"
+        return "unlinked" if _are_both_learners(inputs, member) else "unreachable"
     if member.node == inputs.view.leader:
         return "leader"
     if member.role is Role.LEARNER:
@@ -181,6 +181,12 @@ def _node_state(inputs: StatusInputs, member: Member, contact_s: float | None) -
     if member.node == inputs.node and inputs.view.role is RaftRole.CANDIDATE:
         return "candidate"
     return "follower"
+
+
+def _are_both_learners(inputs: StatusInputs, other: Member) -> bool:
+    """Tell whether this node never hears another by design: learners have links to voters only."""
+    is_learner = inputs.view.role is RaftRole.LEARNER
+    return is_learner and other.role is Role.LEARNER and other.node != inputs.node
 
 
 def _node_problems(node: NodeStatus, inputs: StatusInputs) -> Iterator[str]:

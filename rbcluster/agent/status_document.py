@@ -13,7 +13,9 @@ from typing import Final, Literal
 from typing_extensions import TypedDict  # typing's own can't be checked by pydantic before 3.12
 
 Health = Literal["healthy", "degraded", "no-leader"]
-NodeState = Literal["leader", "follower", "candidate", "learner", "unreachable", "withdrawn"]
+NodeState = Literal[
+    "leader", "follower", "candidate", "learner", "unlinked", "unreachable", "withdrawn"
+]
 HsDirState = Literal["accepted", "pending", "failed"]
 
 EXIT_CODES: Final[dict[Health, int]] = {"healthy": 0, "degraded": 1, "no-leader": 2}

@@ -39,6 +39,7 @@ _NODE_MARKS: dict[NodeState, tuple[str, str]] = {
     "follower": ("●", "green"),
     "learner": ("○", "green"),
     "candidate": ("◐", "yellow"),
+    "unlinked": ("○", "dim"),
     "withdrawn": ("✗", "red"),
     "unreachable": ("✗", "bold red"),
 }
@@ -149,7 +150,7 @@ def _node_table(document: StatusDocument) -> Iterator[RenderableType]:
             ),
             Text(node["state"], style=style),
             _points_on_show(node),
-            Text("this node" if is_self else _contact(node["last_contact_seconds"])),
+            Text("this node" if is_self else _contact(node)),
             _readiness(node),
         )
     yield table
@@ -159,8 +160,8 @@ def _node_table(document: StatusDocument) -> Iterator[RenderableType]:
 
 def _stands_out(node: NodeStatus, self_name: str) -> bool:
     """Tell whether a node is worth a line in a large cluster."""
-    is_quiet = node["state"] in {"follower", "learner"} and node["can_publish"]
-    return not is_quiet or node["name"] == self_name
+    is_well = node["state"] in {"follower", "learner"} and node["can_publish"]
+    return not (is_well or node["state"] == "unlinked") or node["name"] == self_name
 
 
 def _points_on_show(node: NodeStatus) -> Text:
@@ -168,8 +169,11 @@ def _points_on_show(node: NodeStatus) -> Text:
     return Text(f"{node['on_show']} of {node['intro_points']}", style=style)
 
 
-def _contact(seconds: float | None) -> str:
-    return "never" if seconds is None else f"{duration(seconds)} ago"
+def _contact(node: NodeStatus) -> str:
+    seconds = node["last_contact_seconds"]
+    if seconds is None:
+        return "not linked" if node["state"] == "unlinked" else "never"
+    return f"{duration(seconds)} ago"
 
 
 def _readiness(node: NodeStatus) -> Text:

@@ -267,6 +267,21 @@ def presence(state: ClusterState, node: NodeId) -> ClusterState:
     return after([command], state)
 
 
+# Eve answers; ada is the other learner, and no node hears of her but through voters.
+ON_A_LEARNER = replace(
+    without(HEALTHY, ADA),
+    node=EVE,
+    state=replace(
+        HEALTHY.state,
+        members={
+            **HEALTHY.state.members,
+            ADA: replace(HEALTHY.state.members[ADA], role=Role.LEARNER),
+        },
+    ),
+    view=replace(
+        VIEW, role=RaftRole.LEARNER, leader=BOB, voters=(BOB, CYD), connected=frozenset({BOB, CYD})
+    ),
+)
 AS_CANDIDATE = replace(VIEW, leader=None, role=RaftRole.CANDIDATE)
 
 
@@ -284,6 +299,9 @@ AS_CANDIDATE = replace(VIEW, leader=None, role=RaftRole.CANDIDATE)
         (hearing(HEALTHY, CYD, heard(ago_s=6.0)), CYD, "unreachable"),
         (without(HEALTHY, CYD), CYD, "unreachable"),
         (hearing(HEALTHY, EVE, heard(ago_s=60)), EVE, "unreachable"),
+        (ON_A_LEARNER, ADA, "unlinked"),
+        (ON_A_LEARNER, EVE, "learner"),
+        (ON_A_LEARNER, CYD, "follower"),
         (told_by(presence(founded(), CYD)), CYD, "withdrawn"),
         (without(told_by(presence(founded(), CYD)), CYD), CYD, "withdrawn"),
     ],
@@ -308,6 +326,13 @@ def test_cluster_that_is_not_founded_shows_who_should_be_there() -> None:
         "cyd": "follower",
         "eve": "learner",
     }
+
+
+def test_learner_does_not_call_another_learner_faulty() -> None:
+    inputs = replace(
+        ON_A_LEARNER, seed=replace(SEED, members=(*ON_A_LEARNER.state.members.values(),))
+    )
+    assert status_document(inputs)["problems"] == []
 
 
 # --- problems

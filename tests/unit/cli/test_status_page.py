@@ -97,6 +97,16 @@ def test_a_large_cluster_shows_whom_one_must_look_at(
     assert "and 97 more, all well" in page
 
 
+def test_a_node_that_is_not_linked_is_shown_as_no_fault(
+    healthy: StatusDocument, draw: Draw
+) -> None:
+    healthy["nodes"][2] |= {"state": "unlinked", "last_contact_seconds": None, "can_publish": None}
+    (line,) = (line for line in draw(healthy).splitlines() if "○ c " in line)
+    assert "unlinked" in line
+    assert "not linked" in line
+    assert "HEALTHY" in draw(healthy)
+
+
 def test_many_hsdirs_are_counted_rather_than_drawn(healthy: StatusDocument, draw: Draw) -> None:
     (service,) = healthy["services"]
     service["descriptors"][0]["hsdirs"] *= 4

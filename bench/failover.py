@@ -21,8 +21,7 @@ from dataclasses import dataclass, fields
 
 from bench.figures import MIN_TRIALS, show, show_heading
 from rbcluster.agent.status_document import StatusDocument
-from rbcluster.lab.cluster import LabCluster, is_served
-from rbcluster.lab.demo import is_without
+from rbcluster.lab.cluster import LabCluster, is_served, is_without
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.visiting import further_visits, longest_pause_s, steady_visits
 from rbcluster.lab.visitor import Visitor

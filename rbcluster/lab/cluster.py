@@ -10,6 +10,7 @@ Overview::
 
     LabCluster   start() -> serving; address(es); nodes; status(); wait_until(condition); stop()
     is_served    the condition that all of it is as it should be
+    is_without   the condition that nothing of a node is on show any more
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ _STATUS_TIMEOUT_S = 2.0
 def is_served(document: StatusDocument) -> bool:
     """Whether the cluster is healthy and every descriptor is where clients look for it."""
     return document["health"] == "healthy" and all(
+        service["published"] for service in document["services"]
+    )
+
+
+def is_without(document: StatusDocument, name: str) -> bool:
+    """Whether a node has no points in the pool, and every HSDir holds what is wanted since."""
+    node = next(node for node in document["nodes"] if node["name"] == name)
+    return not node["intro_points"] and all(
         service["published"] for service in document["services"]
     )
 

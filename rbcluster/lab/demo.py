@@ -19,7 +19,7 @@ from typing import Protocol
 
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.errors import RbclusterError
-from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.cluster import LabCluster, is_served, is_without
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.visiting import further_visits, longest_pause_s, steady_visits, visit_often
 from rbcluster.lab.visitor import Visit, Visitor
@@ -147,16 +147,6 @@ async def _watch_failover(
     withdrawn_s = time.monotonic() - killed_at
     stage.done(f"no HSDir lists {dead} any more, {withdrawn_s:.1f} s after the kill")
     return election_s, withdrawn_s
-
-
-def is_without(document: StatusDocument, node: str) -> bool:
-    """Tell whether every HSDir holds descriptors that show nothing of a node."""
-    entry = next(n for n in document["nodes"] if n["name"] == node)
-    return (
-        entry["state"] == "withdrawn"
-        and not entry["on_show"]
-        and all(service["published"] for service in document["services"])
-    )
 
 
 async def _look(

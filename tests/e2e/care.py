@@ -38,12 +38,6 @@ def revisions_of(document: StatusDocument) -> dict[int, int]:
     }
 
 
-def hides(document: StatusDocument, name: str) -> bool:
-    """Tell whether every HSDir holds descriptors that show nothing of a node."""
-    shown = node_of(document, name)["on_show"]
-    return not shown and all(service["published"] for service in document["services"])
-
-
 async def mend(cluster: LabCluster) -> StatusDocument:
     """Undo what a test left behind, and wait until all nodes serve."""
     for node in cluster.nodes.values():

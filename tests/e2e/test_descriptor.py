@@ -14,13 +14,13 @@ from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.descriptor.derived_keys import derive_signing_keypair
 from rbcluster.hs.intro_point import IntroPoint
 from rbcluster.hs.keys import DescriptorSigningKey
-from rbcluster.lab.cluster import SERVICE, LabCluster
+from rbcluster.lab.cluster import SERVICE, LabCluster, is_without
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.node_process import COMMAND
 from rbcluster.lab.plain_service import PlainService
 from rbcluster.lab.visitor import Visitor
 from rbcluster.tor.key_directory import import_secret_key
-from tests.e2e.care import LogWatch, calm, hides, leader_of, mend, node_of, revisions_of
+from tests.e2e.care import LogWatch, calm, leader_of, mend, node_of, revisions_of
 from tests.e2e.hsdirs import Held, fetch_held
 from tests.e2e.witness import Witness
 
@@ -137,7 +137,7 @@ async def test_another_leader_signs_with_the_same_key_and_a_higher_revision(
 
     await cluster.nodes[leader].kill(with_tor=False)
     without = await cluster.wait_until(
-        lambda d: hides(d, leader), f"descriptors without {leader}", _LIMIT_S
+        lambda d: is_without(d, leader), f"descriptors without {leader}", _LIMIT_S
     )
     mended = await mend(cluster)
     after = await fetch_held(visitor.tor, cluster.address)

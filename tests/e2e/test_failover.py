@@ -18,10 +18,10 @@ import pytest_asyncio
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.api.client import NoDaemon
 from rbcluster.hs.intro_point import IntroPoint
-from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.cluster import LabCluster, is_served, is_without
 from rbcluster.lab.visiting import further_visits, longest_pause_s, steady_visits, visit_often
 from rbcluster.lab.visitor import Visit, Visitor
-from tests.e2e.care import LogWatch, agreement, hides, leader_of, mend, node_of, revisions_of
+from tests.e2e.care import LogWatch, agreement, leader_of, mend, node_of, revisions_of
 from tests.e2e.hsdirs import Held, fetch_held
 from tests.e2e.witness import Witness
 
@@ -97,7 +97,9 @@ async def story(shared_cluster: LabCluster, visitor: Visitor, witness: Witness) 
                 lambda d: d["cluster"]["leader"] not in {None, dead}, "a new leader", 60
             )
             elected_at = time.monotonic()
-            await cluster.wait_until(lambda d: hides(d, dead), f"descriptors without {dead}", 120)
+            await cluster.wait_until(
+                lambda d: is_without(d, dead), f"descriptors without {dead}", 120
+            )
             withdrawn_at = time.monotonic()
             await further_visits(meanwhile)
         held = await fetch_held(visitor.tor, address)

@@ -13,7 +13,7 @@ import pytest
 
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.hs.consensus_view import Fingerprint
-from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.cluster import LabCluster, is_served, is_without
 from rbcluster.lab.network import BOOTSTRAPPED, PrivateNetwork
 from rbcluster.lab.node_process import NodeProcess
 from rbcluster.lab.tor_process import TorProcess
@@ -24,7 +24,6 @@ from tests.e2e.care import (
     LogWatch,
     agreement,
     calm,
-    hides,
     leader_of,
     node_of,
     revisions_of,
@@ -87,7 +86,7 @@ async def test_a_leader_whose_tor_died_hands_over_and_returns_with_a_new_one(
             lambda d: d["cluster"]["leader"] in others, "a hand-over", _HAND_OVER_LIMIT_S
         )
         hidden = await cluster.wait_until(
-            lambda d: hides(d, leader), f"descriptors without {leader}", _WITHDRAWAL_LIMIT_S
+            lambda d: is_without(d, leader), f"descriptors without {leader}", _WITHDRAWAL_LIMIT_S
         )
         answered = await answers(cluster, visitor)
     assert handed_over["cluster"]["leader"] in others
@@ -113,7 +112,7 @@ async def test_a_leader_whose_tor_hangs_hands_over_and_takes_no_visits(
             lambda d: d["cluster"]["leader"] in others, "a hand-over", _HAND_OVER_LIMIT_S
         )
         hidden = await cluster.wait_until(
-            lambda d: hides(d, leader), f"descriptors without {leader}", _WITHDRAWAL_LIMIT_S
+            lambda d: is_without(d, leader), f"descriptors without {leader}", _WITHDRAWAL_LIMIT_S
         )
         answered = await answers(cluster, visitor)
     finally:
@@ -162,7 +161,7 @@ async def test_a_node_whose_tor_would_publish_by_itself_is_withdrawn_until_that_
     async with control_of(cluster.nodes[name]) as connection:
         await connection.request("SETCONF PublishHidServDescriptors=1")
         hidden = await cluster.wait_until(
-            lambda d: hides(d, name), f"descriptors without {name}", _WITHDRAWAL_LIMIT_S
+            lambda d: is_without(d, name), f"descriptors without {name}", _WITHDRAWAL_LIMIT_S
         )
         answered = await answers(cluster, visitor)
         await connection.request("SETCONF PublishHidServDescriptors=0")

@@ -27,6 +27,7 @@ from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reserva
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import ServiceTraits
+from rbcluster.lab.cluster import is_without
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
 from tests.unit.agent.world import ADA, BLOG, BOB, CYD, SITE, START, consensus, point
@@ -69,17 +70,23 @@ def published(
     state: ClusterState,
     accepted: Collection[Fingerprint] = ALL,
     refused: Mapping[Fingerprint, str] | None = None,
+    revision: int = 7,
 ) -> ClusterState:
     """The state after a round for each descriptor that is wanted in it."""
     for wanted in plan(state, RINGS):
-        state = after(_round(wanted, frozenset(accepted), refused or {}), state)
+        state = after(
+            _round(wanted, frozenset(accepted), refused or {}, RevisionCounter(revision)), state
+        )
     return state
 
 
 def _round(
-    wanted: WantedDescriptor, accepted: frozenset[Fingerprint], refused: Mapping[Fingerprint, str]
+    wanted: WantedDescriptor,
+    accepted: frozenset[Fingerprint],
+    refused: Mapping[Fingerprint, str],
+    revision: RevisionCounter,
 ) -> tuple[ReservePublication, RecordRound]:
-    period, revision = wanted.slot_time.period, RevisionCounter(7)
+    period = wanted.slot_time.period
     reservation = Reservation(
         slot=wanted.slot_time.slot,
         revision=revision,
@@ -326,6 +333,17 @@ def test_cluster_that_is_not_founded_shows_who_should_be_there() -> None:
         "cyd": "follower",
         "eve": "learner",
     }
+
+
+def test_document_tells_when_nothing_of_a_node_is_on_show_any_more() -> None:
+    """What the demo and the end-to-end tests go by."""
+    served = published(founded())
+    gone = presence(served, CYD)  # every HSDir still holds its points
+    told = [
+        status_document(told_by(state)) for state in (served, gone, published(gone, revision=8))
+    ]
+    assert [is_without(document, "cyd") for document in told] == [False, False, True]
+    assert [is_without(document, "bob") for document in told] == [False, False, False]
 
 
 def test_learner_does_not_call_another_learner_faulty() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rbcluster.agent.admission import refusal
 from rbcluster.agent.clock import SystemClock
+from rbcluster.agent.disk_probe import DiskProbe
 from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.node import Node
 from rbcluster.api.routes import operator_routes
@@ -66,6 +67,7 @@ async def run_node(config: Config, name: NodeId) -> None:
         on_message=parts.hear,
     )
     tor = TorController(_tor_settings(config, name, paths), services, parts.ring)
+    disk = DiskProbe(paths.raft_dir, parts.ring)
     parts.node = Node(
         name,
         cluster=engine,
@@ -74,11 +76,12 @@ async def run_node(config: Config, name: NodeId) -> None:
         seed=_seed(config),
         clock=SystemClock(),
         rng=os.urandom,
+        disk_fault=lambda: disk.fault,
     )
     routes = operator_routes(parts.node.operator)
     async with _running(engine), serve_api(paths.api_socket, parts.node.status, routes):
         _LOG.info("node=%s of cluster=%s runs", name, config.cluster.name)
-        async with _background(tor.run()), _background(parts.node.run()):
+        async with _background(tor.run()), _background(disk.run()), _background(parts.node.run()):
             await _told_to_stop(engine)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_TIMEOUT_S):

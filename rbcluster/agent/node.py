@@ -64,12 +64,14 @@ class Node:
         seed: SeedCluster,
         clock: Clock,
         rng: RandomSource,
+        disk_fault: Callable[[], str | None],
     ) -> None:
         self.node = node
         self.cluster = cluster
         self.tor = tor
         self.keyring = keyring
         self.clock = clock
+        self._disk_fault = disk_fault
         self.peers = PeerTable(clock.monotonic())
         self.floors = FloorFinder(node, cluster, tor, clock)
         self._bells = [Wakeup() for _ in range(4)]
@@ -119,14 +121,14 @@ class Node:
         return not any(clock_faults(self._senses()))
 
     def _senses(self) -> Senses:
-        state, failure = self.cluster.state, self.cluster.failure
+        state = self.cluster.state
         return Senses(
             tor=self.tor.status,
             consensus=self.tor.consensus,
             services_without_key=tuple(s for s in state.services if not self.keyring.has(s)),
             clock_offset_ms=self.clock_offset_ms(),
             wall_ms=self.clock.wall_ms(),
-            storage_fault=str(failure) if failure else None,
+            disk_fault=self._disk_fault(),
         )
 
     def clock_offset_ms(self) -> int:

@@ -32,10 +32,6 @@ class Cluster(Protocol):
     def view(self) -> RaftView:
         """Who leads, which term, who is connected."""
 
-    @property
-    def failure(self) -> Exception | None:
-        """What stopped it for good, as a failed disk does."""
-
     async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
         """Have a command committed."""
 

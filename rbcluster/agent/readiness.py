@@ -27,7 +27,7 @@ class Senses:
     services_without_key: tuple[OnionAddress, ...]
     clock_offset_ms: int  # ahead of the voters' median
     wall_ms: UnixMs
-    storage_fault: str | None
+    disk_fault: str | None  # what `disk_probe.py` found
 
 
 def publishing_faults(senses: Senses) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def publishing_faults(senses: Senses) -> tuple[str, ...]:
         *(_consensus_faults(senses.consensus, senses.wall_ms) if senses.tor.connected else ()),
         *_key_faults(senses.services_without_key),
         *clock_faults(senses),
-        *([senses.storage_fault] if senses.storage_fault else []),
+        *([senses.disk_fault] if senses.disk_fault else []),
     )
 
 

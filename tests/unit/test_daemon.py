@@ -368,6 +368,14 @@ async def test_status_is_answered_though_tor_cannot_start_and_says_why(made: Mad
     assert log.count("does not tell a Tor version") == 1  # tried again and again, said once
 
 
+async def test_disk_that_takes_no_more_is_told_before_the_journal_needs_it(made: Made) -> None:
+    made.paths.raft_dir.mkdir(parents=True, exist_ok=True)
+    (made.paths.raft_dir / "probe").symlink_to("/dev/full")
+    async with running(made) as node:
+        document = await node.until(lambda d: leads(d) and len(d["nodes"][0]["faults"]) > 1)
+        assert any("raft can't be written (No space" in f for f in document["nodes"][0]["faults"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_signal_stops_it_in_time_and_in_order(made: Made, number: signal.Signals) -> None:
     async with running(made) as node:

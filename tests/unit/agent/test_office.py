@@ -85,6 +85,16 @@ def test_leader_with_a_wrong_clock_hands_over() -> None:
     in_world(scenario)
 
 
+def test_leader_whose_disk_fails_hands_over_to_one_whose_disk_does_not() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.disk_faults |= {ADA: "the disk is full", BOB: "the disk hangs"}
+        world.ring()
+        await eventually(lambda: world.leader == CYD, limit_s=4)
+
+    in_world(scenario)
+
+
 def test_node_that_stops_leaves_its_office_to_an_able_one() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)

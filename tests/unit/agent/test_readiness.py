@@ -24,7 +24,7 @@ WELL = Senses(
     services_without_key=(),
     clock_offset_ms=0,
     wall_ms=unix_ms(START),
-    storage_fault=None,
+    disk_fault=None,
 )
 EXPIRED = VIEW.valid_until + (VIEW.valid_until - VIEW.valid_after)
 
@@ -60,7 +60,7 @@ def test_node_that_is_well_has_no_faults() -> None:
             at(VIEW.valid_after - timedelta(milliseconds=1)),
             "this clock is behind tor's consensus: set it by NTP",
         ),
-        (replace(WELL, storage_fault="the disk is full"), "the disk is full"),
+        (replace(WELL, disk_fault="the disk is full"), "the disk is full"),
     ],
 )
 def test_each_fault_is_one_sentence(senses: Senses, fault: str) -> None:
@@ -87,7 +87,7 @@ def test_unreachable_tor_is_told_by_its_reason_alone() -> None:
 
 
 def test_several_faults_are_all_told() -> None:
-    senses = replace(WELL, consensus=None, storage_fault="disk", services_without_key=(SITE,))
+    senses = replace(WELL, consensus=None, disk_fault="disk", services_without_key=(SITE,))
     assert len(publishing_faults(senses)) == 3
 
 

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.node import Node
@@ -164,7 +164,6 @@ class ModelCluster:
     def __init__(self, world: World, name: NodeId) -> None:
         self._world = world
         self._name = name
-        self.failure: Exception | None = None
 
     @property
     def state(self) -> ClusterState:
@@ -286,6 +285,7 @@ class World:
         self.num_transfers = 0
         self.consensus = consensus()
         self.hsdirs = HsDirs()
+        self.disk_faults: dict[NodeId, str] = {}
         self.tors = {name: ModelTor(self, name) for name in NAMES}
         self.clocks = {name: VirtualClock(unix_ms(START)) for name in NAMES}
         seed = SeedCluster(
@@ -304,6 +304,7 @@ class World:
                 seed=seed,
                 clock=self.clocks[name],
                 rng=lambda n: next(counter).to_bytes(8).rjust(n, b"\7"),
+                disk_fault=partial(self.disk_faults.get, name),
             )
             for name in NAMES
         }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, TypeVar
 
-from rbcluster.core.ids import UnixMs
+from rbcluster.core.ids import Monotonic, UnixMs
 
 T = TypeVar("T")
 
@@ -66,8 +66,8 @@ class VirtualClock:
         self._started_at = started_at
         self.skew_s = skew_s
 
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+    def monotonic(self) -> Monotonic:
+        return Monotonic(asyncio.get_running_loop().time())
 
     def wall_ms(self) -> UnixMs:
         return UnixMs(self._started_at + round(1000 * (self.monotonic() + self.skew_s)))

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-from rbcluster.core.ids import UnixMs
+from rbcluster.core.ids import Monotonic, UnixMs
 
 
 class Clock(Protocol):
@@ -18,7 +18,7 @@ class Clock(Protocol):
     def wall_ms(self) -> UnixMs:
         """Wall time, milliseconds since the epoch. May jump."""
 
-    def monotonic(self) -> float:
+    def monotonic(self) -> Monotonic:
         """Seconds since some fixed instant. Never goes back."""
 
 
@@ -29,9 +29,9 @@ class SystemClock:
         """Wall time, milliseconds since the epoch. May jump."""
         return UnixMs(time.time_ns() // 1_000_000)
 
-    def monotonic(self) -> float:
+    def monotonic(self) -> Monotonic:
         """Seconds since some fixed instant. Never goes back."""
-        return time.monotonic()
+        return Monotonic(time.monotonic())
 
 
 def to_instant(at: UnixMs) -> datetime:

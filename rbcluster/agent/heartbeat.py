@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rbcluster.core.ids import UnixMs
 from rbcluster.errors import ParseError
 
 HEARTBEAT_EVERY_S = 1.0
@@ -31,7 +32,7 @@ class Heartbeat(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    sent_at_ms: int = Field(ge=0)  # the sender's wall clock
+    sent_at_ms: UnixMs = Field(ge=0)  # the sender's wall clock
     faults: tuple[str, ...] = Field(default=(), max_length=MAX_SENTENCES)  # why it can't publish
     tor: TorSummary = TorSummary()
     version: str = Field(default="", max_length=100)  # of rbcluster

@@ -42,7 +42,7 @@ from rbcluster.agent.upload_round import RoundContext
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.complaint import Complaint
 from rbcluster.core.commands import SeedCluster
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import Monotonic, NodeId
 from rbcluster.errors import ParseError
 from rbcluster.hs.randomness import RandomSource
 
@@ -193,7 +193,7 @@ class Node:
             self._tor_complaint.note("; ".join(heartbeat.tor.warnings), now=now)
             if now >= due or heartbeat.faults != last_faults:
                 self.cluster.broadcast(heartbeat.to_bytes())
-                last_faults, due = heartbeat.faults, now + HEARTBEAT_EVERY_S
+                last_faults, due = heartbeat.faults, Monotonic(now + HEARTBEAT_EVERY_S)
             await self._heartbeat_bell.wait(due - now)
 
 

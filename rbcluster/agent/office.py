@@ -24,7 +24,7 @@ from rbcluster.core.commands import (
     SetPresence,
     TakeOffice,
 )
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import Monotonic, NodeId
 from rbcluster.core.state import Member, Office, Presence, Role, Transfer
 from rbcluster.errors import RaftError
 from rbcluster.raft.proposal import Outcome
@@ -58,7 +58,7 @@ class OfficeKeeper:
     wakeup: Wakeup
     seed: SeedCluster  # how to found the cluster, from cluster.toml
     own_faults: Callable[[], tuple[str, ...]]
-    unable_since: float | None = None  # monotonic; since when this leader can't publish
+    unable_since: Monotonic | None = None  # since when this leader can't publish
 
     async def run(self) -> None:
         """Do the leader's duties for ever, when leading."""
@@ -110,7 +110,7 @@ class OfficeKeeper:
                     office_term=self.cluster.view.term,
                 )
 
-    def _presence(self, member: Member, now: float) -> Presence:
+    def _presence(self, member: Member, now: Monotonic) -> Presence:
         if member.node == self.node:
             return Presence.LIVE
         silent_ms = 1000 * self.peers.silent_s(member.node, now)
@@ -137,7 +137,7 @@ class OfficeKeeper:
         await self.hand_over(successor)
         self.unable_since = None  # no proposal gets through meanwhile: if it failed, pause
 
-    def _successor(self, now: float) -> NodeId | None:
+    def _successor(self, now: Monotonic) -> NodeId | None:
         """Choose a connected voter that says it could publish, and said so just now."""
         for member in self.cluster.state.members.values():
             record = self.peers.record(member.node)

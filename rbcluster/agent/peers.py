@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from rbcluster.agent.heartbeat import FRESH_HEARTBEAT_S, Heartbeat
-from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.core.ids import Monotonic, NodeId, UnixMs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,27 +19,27 @@ class PeerRecord:
     """The last word of one node."""
 
     heartbeat: Heartbeat
-    heard_at: float  # monotonic seconds
+    heard_at: Monotonic
     clock_offset_ms: int  # the sender's wall clock less ours, the way here included
 
-    def is_fresh(self, now: float) -> bool:
-        """Tell whether it was said just now (monotonic): what a node said long ago may not hold."""
+    def is_fresh(self, now: Monotonic) -> bool:
+        """Tell whether it was said just now: what a node said long ago may not hold."""
         return now - self.heard_at < FRESH_HEARTBEAT_S
 
 
 class PeerTable:
     """The last heartbeat of every node.
 
-    :param started_at: monotonic seconds; every node counts as heard then, so that one that has
+    :param started_at: every node counts as heard then, so that one that has
         only just started calls nobody silent.
     """
 
-    def __init__(self, started_at: float) -> None:
+    def __init__(self, started_at: Monotonic) -> None:
         self._awake_since = started_at
         self._records: dict[NodeId, PeerRecord] = {}
 
-    def hear(self, node: NodeId, heartbeat: Heartbeat, *, now: float, wall_ms: UnixMs) -> None:
-        """Take in a heartbeat that arrived at `now` (monotonic) and `wall_ms` (our wall clock)."""
+    def hear(self, node: NodeId, heartbeat: Heartbeat, *, now: Monotonic, wall_ms: UnixMs) -> None:
+        """Take in a heartbeat that arrived at `now`, when our wall clock said `wall_ms`."""
         self._records[node] = PeerRecord(
             heartbeat=heartbeat, heard_at=now, clock_offset_ms=heartbeat.sent_at_ms - wall_ms
         )
@@ -53,17 +53,19 @@ class PeerTable:
         """The last word of every node that was heard."""
         return MappingProxyType(self._records)
 
-    def excuse_silence(self, now: float) -> None:
+    def excuse_silence(self, now: Monotonic) -> None:
         """Count every node as heard now: it was this one that did not listen."""
         self._awake_since = now
 
-    def silent_s(self, node: NodeId, now: float) -> float:
+    def silent_s(self, node: NodeId, now: Monotonic) -> float:
         """Tell for how many seconds a node has been silent while this one listened."""
         record = self._records.get(node)
         heard_at = record.heard_at if record else self._awake_since
         return now - max(heard_at, self._awake_since)
 
-    def own_clock_offset_ms(self, voters: Iterable[NodeId], *, myself: NodeId, now: float) -> int:
+    def own_clock_offset_ms(
+        self, voters: Iterable[NodeId], *, myself: NodeId, now: Monotonic
+    ) -> int:
         """Tell how far our wall clock is ahead of the median of the voters' (milliseconds).
 
         A voter that is silent is left out: its clock, or ours, may have been set since. Our own

@@ -18,7 +18,7 @@ from rbcluster.agent.wakeup import Wakeup
 from rbcluster.complaint import Complaint
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Applied, ReportIntroPoints
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import LONG_AGO, Monotonic, NodeId
 from rbcluster.core.state import NodeReport
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.intro_point import ServiceTraits
@@ -39,11 +39,11 @@ class _Place:
     """What is remembered of one service's place in the pool from look to look."""
 
     complaint: Complaint
-    unknown_since: float | None  # monotonic; None: tor tells its points
+    unknown_since: Monotonic | None  # None: tor tells its points
     grace_s: float = START_GRACE_S
-    retry_at: float = 0.0  # monotonic
+    retry_at: Monotonic = LONG_AGO
 
-    def is_given_up(self, local: LocalIntroPoints | None, now: float) -> bool:
+    def is_given_up(self, local: LocalIntroPoints | None, now: Monotonic) -> bool:
         """Tell whether its points have not been known for too long."""
         if local is not None:
             self.grace_s, self.unknown_since = RECONNECT_GRACE_S, None
@@ -79,7 +79,7 @@ class Reporter:
                     settled = False
             await self.wakeup.wait(IDLE_S if settled else RETRY_S)
 
-    def _place(self, service: OnionAddress, started_at: float) -> _Place:
+    def _place(self, service: OnionAddress, started_at: Monotonic) -> _Place:
         if service not in self._places:
             name = self.cluster.state.services[service]
             subject = f"service={name}: a report of its points is not taken (it is tried again)"
@@ -117,7 +117,7 @@ class Reporter:
             return True
         place.complaint.note(result.detail or str(result.verdict), now=self.clock.monotonic())
         if result.outcome is Outcome.COMMITTED:  # refused by a rule; and the commit rang the bell
-            place.retry_at = self.clock.monotonic() + RETRY_S
+            place.retry_at = Monotonic(self.clock.monotonic() + RETRY_S)
         return False
 
 

@@ -62,7 +62,7 @@ class FloorFinder:
         self._steps.pop(key, None)
         self._exhausted.discard(key)
 
-    async def held_elsewhere(self, wanted: WantedDescriptor) -> int | None:
+    async def held_elsewhere(self, wanted: WantedDescriptor) -> RevisionCounter | None:
         """Ask a few HSDirs for the revision they hold; None if none, or not to be known."""
         return await self._highest_held(wanted, islice(wanted.hsdirs, ASKED_BEFORE_FIRST))
 
@@ -86,26 +86,26 @@ class FloorFinder:
             )
             return None
         self._steps[wanted.key] = steps + 1
-        return self.raise_to(wanted, floor + FIRST_STEP * 2**steps)
+        return self.raise_to(wanted, RevisionCounter(floor + FIRST_STEP * 2**steps))
 
-    def raise_to(self, wanted: WantedDescriptor, floor: int) -> RaiseFloor:
+    def raise_to(self, wanted: WantedDescriptor, floor: RevisionCounter) -> RaiseFloor:
         """Make the command that raises the floor."""
         return RaiseFloor(
             service=wanted.service,
             period=wanted.slot_time.period,
-            floor=RevisionCounter(floor),
+            floor=floor,
             office_node=self._node,
             office_term=self._cluster.view.term,
             at=self._clock.wall_ms(),
         )
 
-    def _floor(self, wanted: WantedDescriptor) -> int:
+    def _floor(self, wanted: WantedDescriptor) -> RevisionCounter:
         publication = self._cluster.state.publications.get(wanted.key)
-        return publication.floor if publication else 0
+        return publication.floor if publication else RevisionCounter(0)
 
     async def _highest_held(
         self, wanted: WantedDescriptor, hsdirs: Iterable[Fingerprint]
-    ) -> int | None:
+    ) -> RevisionCounter | None:
         """Fetch from these HSDirs, all at once, and return the highest revision found."""
         consensus, period = self._tor.consensus, wanted.slot_time.period
         if consensus is None or period != TimePeriod.containing(
@@ -113,14 +113,14 @@ class FloorFinder:
         ):
             return None  # not the period in force: can't be fetched yet
         blinded = derive_blinded_key(wanted.service.identity, period)
-        held: list[int] = []
+        held: list[RevisionCounter] = []
         fetches = (self._tor.fetch(wanted.service, hsdir, FETCH_TIMEOUT_S) for hsdir in hsdirs)
         for result in await asyncio.gather(*fetches):
             if result.outcome is not FetchOutcome.FOUND:
                 continue
             try:
                 if read_blinded_key(result.document) == blinded:
-                    held.append(read_revision(result.document))
+                    held.append(RevisionCounter(read_revision(result.document)))
             except DescriptorError as error:
                 _LOG.warning("an HSDir served a descriptor that does not hold: %s", error)
         return max(held, default=None)

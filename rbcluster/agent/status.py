@@ -27,7 +27,7 @@ from rbcluster.agent.status_document import (
 from rbcluster.core.codec import state_digest
 from rbcluster.core.commands import SeedCluster
 from rbcluster.core.decide import Wait, decide
-from rbcluster.core.ids import NodeId, Term, UnixMs
+from rbcluster.core.ids import Monotonic, NodeId, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.state import ClusterState, Member, Presence, Publication, PublicationKey, Role
 from rbcluster.hs.address import OnionAddress
@@ -49,7 +49,7 @@ class StatusInputs:
     own_clock_offset_ms: int
     peers: Mapping[NodeId, PeerRecord]
     exhausted: tuple[PublicationKey, ...]  # HSDirs refuse every revision (agent/revision_floor.py)
-    now: float  # monotonic seconds
+    now: Monotonic
     wall_ms: UnixMs
     seed: SeedCluster  # this node's cluster.toml: who should be there, until it is founded
 

@@ -31,7 +31,7 @@ from rbcluster.agent.revision_floor import FloorFinder
 from rbcluster.core.codec import MAX_REASON_CHARS, encode_command
 from rbcluster.core.commands import Applied, Command, RecordRound, ReservePublication
 from rbcluster.core.decide import Publish
-from rbcluster.core.ids import NodeId, RevisionCounter, UnixMs
+from rbcluster.core.ids import Monotonic, NodeId, RevisionCounter, UnixMs
 from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.round import UploadInput, UploadRound
 from rbcluster.core.state import Publication, Reservation
@@ -203,7 +203,7 @@ class UploadRoundRunner:
         clock, tor = self._context.clock, self._context.tor
         refresh_at, had_tor = self._draw_refresh(reservation), True
         round_ = UploadRound.over(reservation.hsdirs)
-        recorded = Recorded(due_at=clock.monotonic() + RECORD_EVERY_S)
+        recorded = Recorded(due_at=Monotonic(clock.monotonic() + RECORD_EVERY_S))
         while True:
             now = clock.monotonic()
             if tor.status.is_usable and not had_tor:
@@ -215,7 +215,7 @@ class UploadRoundRunner:
                 in_flight[self._post(reservation, hsdir)] = hsdir
             is_news = recorded.is_outdated(round_) and self._may_record(reservation)
             if is_news and (not in_flight or now >= recorded.due_at):
-                recorded = replace(recorded, due_at=now + RECORD_EVERY_S)
+                recorded = replace(recorded, due_at=Monotonic(now + RECORD_EVERY_S))
                 if await self._record(reservation, round_, refresh_at):
                     recorded = Recorded.of(round_, due_at=recorded.due_at)
             is_done = round_.is_complete and not recorded.is_outdated(round_)
@@ -301,10 +301,10 @@ class Recorded:
 
     accepted: frozenset[Fingerprint] = frozenset()
     failures: Mapping[Fingerprint, str] = field(default_factory=dict)
-    due_at: float  # monotonic seconds; when to record again though answers are outstanding
+    due_at: Monotonic  # when to record again though answers are outstanding
 
     @classmethod
-    def of(cls, round_: UploadRound, due_at: float) -> Recorded:
+    def of(cls, round_: UploadRound, due_at: Monotonic) -> Recorded:
         """Say that all of a round is recorded now."""
         return cls(accepted=round_.accepted, failures=round_.failures, due_at=due_at)
 

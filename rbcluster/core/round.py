@@ -15,7 +15,7 @@ more than this round brings (OVERTAKEN). After an upload without an answer, it i
 upload had arrived.
 
 Not here: how an upload is made and how long to wait for its answer (`tor/`), who may still send
-(`agent/`). Times are monotonic seconds, given by the caller.
+(`agent/`). Instants are given by the caller.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 
+from rbcluster.core.ids import LONG_AGO, Monotonic
 from rbcluster.hs.consensus_view import Fingerprint
 
 BACKOFF_MIN_S = 2.0  # before an HSDir is tried again the first time ...
@@ -76,7 +77,7 @@ class HsdirUpload:
     """One HSDir's part in a round."""
 
     phase: UploadPhase = UploadPhase.PENDING
-    due_at: float = 0.0  # monotonic seconds; when to try (again), while that is waited for
+    due_at: Monotonic = LONG_AGO  # when to try (again), while that is waited for
     backoff_s: float = BACKOFF_MIN_S  # how long to wait after the next failure
     detail: str = ""  # how the last attempt that ended failed, for the operator
 
@@ -93,11 +94,11 @@ class UploadRound:
         return cls(uploads=MappingProxyType({hsdir: HsdirUpload() for hsdir in hsdirs}))
 
     def step(
-        self, hsdir: Fingerprint, happened: UploadInput, now: float, detail: str = ""
+        self, hsdir: Fingerprint, happened: UploadInput, now: Monotonic, detail: str = ""
     ) -> UploadRound:
         """Take in what happened to one upload.
 
-        :param now: monotonic seconds; a further attempt is due a back-off after it.
+        :param now: a further attempt is due a back-off after it.
         :param detail: tor's or the HSDir's own words about a failure.
         :returns: the round afterwards.
         :raises ValueError: if that can't happen in the phase the HSDir is in.
@@ -116,10 +117,12 @@ class UploadRound:
             after = replace(after, detail=detail or happened.value)
         if phase in _WAITING:
             next_backoff_s = min(2 * upload.backoff_s, BACKOFF_MAX_S)
-            after = replace(after, due_at=now + upload.backoff_s, backoff_s=next_backoff_s)
+            after = replace(
+                after, due_at=Monotonic(now + upload.backoff_s), backoff_s=next_backoff_s
+            )
         return UploadRound(uploads=MappingProxyType({**self.uploads, hsdir: after}))
 
-    def next_sends(self, now: float) -> tuple[Fingerprint, ...]:
+    def next_sends(self, now: Monotonic) -> tuple[Fingerprint, ...]:
         """Find the HSDirs to send to now, in ring order."""
         return tuple(
             hsdir
@@ -127,7 +130,7 @@ class UploadRound:
             if upload.phase in _WAITING and upload.due_at <= now
         )
 
-    def hurried(self, now: float) -> UploadRound:
+    def hurried(self, now: Monotonic) -> UploadRound:
         """Make every attempt that is waited for due now: tor is back, on which all had waited."""
         return UploadRound(
             uploads=MappingProxyType(

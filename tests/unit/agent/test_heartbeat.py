@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbcluster.agent.heartbeat import Heartbeat, TorSummary
+from rbcluster.core.ids import UnixMs
 from rbcluster.errors import ParseError
 
 
 def test_heartbeat_survives_the_link() -> None:
     heartbeat = Heartbeat(
-        sent_at_ms=1_700_000_000_000,
+        sent_at_ms=UnixMs(1_700_000_000_000),
         faults=("tor has no consensus yet",),
         tor=TorSummary(connected=True, version="0.4.9.11", bootstrapped=85),
         version="1",
@@ -23,8 +24,8 @@ def test_heartbeat_survives_the_link() -> None:
 
 
 def test_node_without_faults_can_publish_and_with_one_cannot() -> None:
-    assert Heartbeat(sent_at_ms=1).can_publish
-    assert not Heartbeat(sent_at_ms=1, faults=("x",)).can_publish
+    assert Heartbeat(sent_at_ms=UnixMs(1)).can_publish
+    assert not Heartbeat(sent_at_ms=UnixMs(1), faults=("x",)).can_publish
 
 
 def test_unknown_field_of_a_newer_version_is_passed_over() -> None:

@@ -21,7 +21,7 @@ from rbcluster.core.commands import (
     SetPresence,
     TakeOffice,
 )
-from rbcluster.core.ids import LogIndex, NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import LogIndex, Monotonic, NodeId, RevisionCounter, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor, derive_slot_rings, plan
 from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reservation, Role
 from rbcluster.hs.address import OnionAddress
@@ -118,7 +118,9 @@ def _round(
 def heard(*, faults: tuple[str, ...] = (), ago_s: float = 0.5, offset_ms: int = 0) -> PeerRecord:
     tor = TorSummary(connected=True, version="0.4.9.11", bootstrapped=100)
     heartbeat = Heartbeat(sent_at_ms=NOW_MS, faults=faults, tor=tor, version="9.9")
-    return PeerRecord(heartbeat=heartbeat, heard_at=100 - ago_s, clock_offset_ms=offset_ms)
+    return PeerRecord(
+        heartbeat=heartbeat, heard_at=Monotonic(100 - ago_s), clock_offset_ms=offset_ms
+    )
 
 
 WELL = heard().heartbeat
@@ -146,7 +148,7 @@ def told_by(state: ClusterState) -> StatusInputs:
         own_clock_offset_ms=0,
         peers={node: heard() for node in (BOB, CYD, EVE)},
         exhausted=(),
-        now=100.0,
+        now=Monotonic(100.0),
         wall_ms=NOW_MS,
         seed=SEED,
     )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbcluster.core.ids import Monotonic
 from rbcluster.core.round import UploadInput, UploadPhase, UploadRound
 from rbcluster.hs.consensus_view import Fingerprint
 from tests.unit.core.builders import HSDIRS
@@ -14,6 +15,7 @@ ONE, TWO, THREE, FOUR = HSDIRS
 SENT, NOT_SENT = UploadInput.SENT, UploadInput.NOT_SENT
 UPLOADED, REJECTED = UploadInput.UPLOADED, UploadInput.REJECTED
 NO_ANSWER = UploadInput.NO_ANSWER
+START = Monotonic(0.0)
 
 # The shortest way into each phase.
 WAYS = {
@@ -38,11 +40,11 @@ MOVES = {
 }
 
 
-def led(*inputs: UploadInput, now: float = 0.0) -> UploadRound:
+def led(*inputs: UploadInput) -> UploadRound:
     """A round over one HSDir to which these things happened."""
     current = UploadRound.over([ONE])
     for happened in inputs:
-        current = current.step(ONE, happened, now)
+        current = current.step(ONE, happened, START)
     return current
 
 
@@ -53,31 +55,31 @@ def test_every_pair_of_phase_and_input_either_moves_or_raises(
     current = led(*WAYS[phase])
     assert current.uploads[ONE].phase is phase
     if (phase, happened) in MOVES:
-        assert current.step(ONE, happened, 0.0).uploads[ONE].phase is MOVES[phase, happened]
+        assert current.step(ONE, happened, START).uploads[ONE].phase is MOVES[phase, happened]
     else:
         with pytest.raises(ValueError, match=f"HSDir {ONE}: '{happened.value}' can't happen"):
-            current.step(ONE, happened, 0.0)
+            current.step(ONE, happened, START)
 
 
 def test_an_hsdir_of_another_round_is_no_part_of_this_one() -> None:
     with pytest.raises(KeyError):
-        led().step(TWO, SENT, 0.0)
+        led().step(TWO, SENT, START)
 
 
 def test_a_new_round_is_due_everywhere_at_once_in_ring_order() -> None:
     current = UploadRound.over(HSDIRS)
-    assert current.next_sends(0.0) == HSDIRS
+    assert current.next_sends(START) == HSDIRS
     assert not current.is_complete
 
 
 def test_what_is_in_flight_is_not_sent_again() -> None:
-    current = UploadRound.over(HSDIRS).step(TWO, SENT, 5.0)
-    assert current.next_sends(1_000.0) == (ONE, THREE, FOUR)
+    current = UploadRound.over(HSDIRS).step(TWO, SENT, Monotonic(5.0))
+    assert current.next_sends(Monotonic(1_000.0)) == (ONE, THREE, FOUR)
 
 
 def test_nothing_is_due_while_all_are_in_flight() -> None:
     current = led(SENT)
-    assert current.next_sends(1_000.0) == ()
+    assert current.next_sends(Monotonic(1_000.0)) == ()
     assert not current.is_complete
 
 
@@ -85,13 +87,13 @@ def test_nothing_is_due_while_all_are_in_flight() -> None:
 def test_retries_back_off_from_two_seconds_doubling_to_a_minute(
     failure: tuple[UploadInput, ...],
 ) -> None:
-    current, now = UploadRound.over([ONE]), 100.0
+    current, now = UploadRound.over([ONE]), Monotonic(100.0)
     waits = []
     for _ in range(8):
         for happened in failure:
             current = current.step(ONE, happened, now)
         due_at = current.uploads[ONE].due_at
-        assert current.next_sends(due_at - 0.001) == ()
+        assert current.next_sends(Monotonic(due_at - 0.001)) == ()
         assert current.next_sends(due_at) == (ONE,)
         waits.append(due_at - now)
         now = due_at
@@ -104,18 +106,18 @@ def test_a_retry_that_can_not_be_sent_backs_off_further() -> None:
 
 def test_each_hsdir_waits_for_itself() -> None:
     current = UploadRound.over([ONE, TWO])
-    for hsdir, now in ((ONE, 10.0), (TWO, 11.0)):
+    for hsdir, now in ((ONE, Monotonic(10.0)), (TWO, Monotonic(11.0))):
         current = current.step(hsdir, SENT, now).step(hsdir, NOT_SENT, now)
-    assert current.next_sends(12.5) == (ONE,)
+    assert current.next_sends(Monotonic(12.5)) == (ONE,)
 
 
 @pytest.mark.parametrize("failure", [(NO_ANSWER,), (NOT_SENT,), (NO_ANSWER, SENT, NOT_SENT)])
 def test_a_hurried_round_tries_again_at_once_and_backs_off_from_the_beginning(
     failure: tuple[UploadInput, ...],
 ) -> None:
-    current = led(SENT, NOT_SENT, SENT, NOT_SENT, SENT, *failure).hurried(1.0)
-    assert current.next_sends(1.0) == (ONE,)
-    again = current.step(ONE, SENT, 1.0).step(ONE, NOT_SENT, 1.0)
+    current = led(SENT, NOT_SENT, SENT, NOT_SENT, SENT, *failure).hurried(Monotonic(1.0))
+    assert current.next_sends(Monotonic(1.0)) == (ONE,)
+    again = current.step(ONE, SENT, Monotonic(1.0)).step(ONE, NOT_SENT, Monotonic(1.0))
     assert again.uploads[ONE].due_at == 3.0
 
 
@@ -124,7 +126,7 @@ def test_a_hurried_round_tries_again_at_once_and_backs_off_from_the_beginning(
 )
 def test_hurry_changes_nothing_for_an_hsdir_that_waits_for_nothing(phase: UploadPhase) -> None:
     current = led(*WAYS[phase])
-    assert current.hurried(0.0) == current
+    assert current.hurried(START) == current
 
 
 def test_a_refusal_at_first_means_that_the_hsdir_holds_more() -> None:
@@ -145,19 +147,19 @@ def test_a_round_is_complete_when_every_hsdir_has_answered_for_good() -> None:
     current = UploadRound.over([ONE, TWO])
     for hsdir in (ONE, TWO):
         assert not current.is_complete
-        current = current.step(hsdir, SENT, 0.0).step(hsdir, UPLOADED, 0.0)
+        current = current.step(hsdir, SENT, START).step(hsdir, UPLOADED, START)
     assert current.is_complete
     assert current.accepted == {ONE, TWO}
 
 
 def test_a_failure_is_told_until_the_hsdir_accepts() -> None:
-    current = led(SENT).step(ONE, NOT_SENT, 0.0, "552 Unrecognized")
+    current = led(SENT).step(ONE, NOT_SENT, START, "552 Unrecognized")
     assert current.failures == {ONE: "552 Unrecognized"}
-    current = current.step(ONE, SENT, 2.0)
+    current = current.step(ONE, SENT, Monotonic(2.0))
     assert current.failures == {ONE: "552 Unrecognized"}
-    current = current.step(ONE, NO_ANSWER, 32.0)
+    current = current.step(ONE, NO_ANSWER, Monotonic(32.0))
     assert current.failures == {ONE: "no answer"}
-    current = current.step(ONE, SENT, 36.0).step(ONE, UPLOADED, 37.0)
+    current = current.step(ONE, SENT, Monotonic(36.0)).step(ONE, UPLOADED, Monotonic(37.0))
     assert current.failures == {}
 
 
@@ -169,9 +171,9 @@ def test_an_overtaken_hsdir_is_told_as_a_failure() -> None:
 def test_no_hsdir_ever_has_two_uploads_in_flight_or_leaves_a_final_phase(
     happenings: list[tuple[Fingerprint, UploadInput]],
 ) -> None:
-    current, now = UploadRound.over(HSDIRS), 0.0
+    current, now = UploadRound.over(HSDIRS), START
     for hsdir, happened in happenings:
-        now += 1.0
+        now = Monotonic(now + 1.0)
         phase = current.uploads[hsdir].phase
         try:
             after = current.step(hsdir, happened, now)

@@ -228,12 +228,15 @@ class ModelTor:
         self._name = name
         self.status = TorStatus(connected=True, version="0.4.9.11", bootstrapped=100)
         self.local: dict[OnionAddress, LocalIntroPoints] = {}  # none: not known
+        self.bug: Exception | None = None  # raised when it is asked for its points
 
     @property
     def consensus(self) -> ConsensusView | None:
         return self._world.consensus if self.status.connected else None
 
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
+        if self.bug:
+            raise self.bug
         return self.local.get(address)
 
     async def upload(

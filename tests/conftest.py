@@ -8,4 +8,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+# For `script/test fast`, which is run again and again: other examples each time.
+settings.register_profile("fast", settings.get_profile("any-machine"), max_examples=30)
 settings.load_profile("any-machine")

@@ -77,7 +77,7 @@ def make_middle(num_clients: int = 16) -> MiddleLayer:
 
 
 def test_an_address_whose_key_has_a_torsion_component_is_refused() -> None:
-    """1.2: "should check that the underlying ed25519 key does not have a torsion component"."""
+    """2.2.7: "should check that the underlying ed25519 key does not have a torsion component"."""
     raw = bindings.crypto_core_ed25519_add(IDENTITY.public.raw, TORSION)
     text = str(OnionAddress(IdentityKey(raw)))
     with pytest.raises(ParseError, match="names no possible key"):

@@ -8,14 +8,13 @@ import pytest
 
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.hs.keys import IntroAuthKey
-from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.cluster import LabCluster, is_served, is_without
 from rbcluster.lab.visiting import further_visits, steady_visits, visit_often
 from rbcluster.lab.visitor import Visit, Visitor
 from tests.e2e.care import (
     LogWatch,
     agreement,
     calm,
-    hides,
     leader_of,
     node_of,
     revisions_of,
@@ -112,7 +111,7 @@ async def test_all_nodes_killed_at_once_come_back_with_their_state(
     follower = next(name for name in cluster.nodes if name != leader_of(after))
     await cluster.nodes[follower].kill(with_tor=False)  # so its points go, and come back
     await cluster.wait_until(
-        lambda d: hides(d, follower), f"descriptors without {follower}", _LIMIT_S
+        lambda d: is_without(d, follower), f"descriptors without {follower}", _LIMIT_S
     )
     cluster.nodes[follower].start()
     await cluster.wait_until(

@@ -16,8 +16,8 @@ from rbcluster.raft.profile import LAN, RaftProfile
 from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.raft.settings import Address, RaftSettings
 from rbcluster.raft.view import Role
-from tests.certificates import tls_files
-from tests.cluster.ledger import LEDGER, Ledger
+from tests.shared.certificates import tls_files
+from tests.shared.ledger import LEDGER, Ledger
 
 Engine = RaftEngine[Ledger, int]
 

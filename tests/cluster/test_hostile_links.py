@@ -15,7 +15,6 @@ from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_FRAME_BYTES, OUT_BUFFER_C
 from rbcluster.raft.profile import RaftProfile
 from rbcluster.raft.tls import TlsFiles, load_contexts
 from rbcluster.raft.transport import Mesh
-from tests.certificates import tls_files
 from tests.cluster.local_cluster import (
     LIMIT_S,
     PATIENT,
@@ -25,6 +24,7 @@ from tests.cluster.local_cluster import (
     make_settings,
     running,
 )
+from tests.shared.certificates import tls_files
 
 # The forger is `a`, which dials; the victim `b` waits for it. Node `c` is never there.
 A, B, C, D = (NodeId(name) for name in "abcd")

@@ -30,7 +30,7 @@ from rbcluster.tor.intro_source import LocalIntroPoints
 from rbcluster.tor.key_directory import write_key_directory
 from rbcluster.tor.managed_tor import ManagedTor
 from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
-from tests.unit.tor.watched import Watched, running_controller
+from tests.shared.watched import Watched, running_controller
 
 _IDENTITY = IdentityKeypair.from_seed(os.urandom(32))
 _ADDRESS = OnionAddress(_IDENTITY.public)

@@ -57,7 +57,7 @@ from rbcluster.hs.consensus_view import ConsensusView, Fingerprint, HsDir
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.keys import RelayEd25519Id, SharedRandomValue
 from rbcluster.hs.time_period import DescriptorSlot, HsTimes
-from tests.unit.core.builders import SHOP, point
+from tests.shared.builders import SHOP, point
 
 _MIDNIGHT = datetime(2024, 6, 1, tzinfo=UTC)
 _RENEWAL_S = 3_600

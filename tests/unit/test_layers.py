@@ -226,3 +226,15 @@ def test_only_the_patch_touches_what_pysyncobj_hides(source: str) -> None:
 def test_a_room_without_a_layer_is_found() -> None:
     assert violations("helpers/misc.py", "") != []
     assert violations("utils.py", "") != []
+
+
+def test_tests_of_one_kind_take_nothing_from_those_of_another() -> None:
+    tests = Path(__file__).parents[1]
+    found = [
+        f"{path.relative_to(tests)} imports {name}"
+        for path in sorted(tests.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (name := node.module or "").startswith("tests.")
+        if name.split(".")[1] not in {"shared", path.relative_to(tests).parts[0]}
+    ]
+    assert found == []

@@ -19,8 +19,8 @@ from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.hs.time_period import TimePeriod
+from tests.shared import builders
 from tests.unit.agent.world import ADA, BOB, CYD, MASTER, SITE, START, TIMES, consensus, point
-from tests.unit.core import builders
 
 VIEW = consensus()
 NOW = TimePeriod.containing(START, TIMES)

@@ -10,9 +10,9 @@ from rbcluster.core.apply import apply
 from rbcluster.core.commands import Applied
 from rbcluster.core.state import Presence
 from rbcluster.tor.settings import TorStatus
+from tests.shared.virtual_time import VirtualTimeLoop
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import ADA, BOB, CYD, NAMES, World, eventually
-from tests.virtual_time import VirtualTimeLoop
 
 
 def test_first_leader_founds_the_cluster_and_takes_office() -> None:

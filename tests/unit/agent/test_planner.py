@@ -10,8 +10,8 @@ from rbcluster.core.ids import NodeId, UnixMs
 from rbcluster.core.plan import derive_slot_rings, plan
 from rbcluster.core.state import ClusterState, Member, Policy
 from rbcluster.hs.intro_point import ServiceTraits
+from tests.shared.builders import after
 from tests.unit.agent.world import ADA, BOB, SITE, START, consensus, point
-from tests.unit.core.builders import after
 
 
 def report(node: NodeId, number: int) -> ReportIntroPoints:

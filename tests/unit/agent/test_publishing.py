@@ -21,6 +21,7 @@ from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.settings import TorStatus
+from tests.shared.virtual_time import run_virtually
 from tests.unit.agent.world import (
     ADA,
     BOB,
@@ -35,7 +36,6 @@ from tests.unit.agent.world import (
     eventually,
     point,
 )
-from tests.virtual_time import run_virtually
 
 EVERY_POINT = {1, 2, 3, 11, 12, 13, 21, 22, 23}
 

@@ -14,8 +14,8 @@ from rbcluster.agent.readiness import (
     publishing_faults,
 )
 from rbcluster.tor.settings import TorStatus
+from tests.shared.virtual_time import unix_ms
 from tests.unit.agent.world import SITE, START, consensus
-from tests.virtual_time import unix_ms
 
 VIEW = consensus()
 WELL = Senses(

@@ -20,6 +20,7 @@ from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.tor.intro_source import LocalIntroPoints
+from tests.shared.virtual_time import run_virtually
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import (
     ADA,
@@ -34,7 +35,6 @@ from tests.unit.agent.world import (
     eventually,
     local_points,
 )
-from tests.virtual_time import run_virtually
 
 
 class LateCluster(ModelCluster):

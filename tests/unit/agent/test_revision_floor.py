@@ -24,6 +24,8 @@ from rbcluster.hs.params import MAX_REVISION
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.descriptor_fetch import FetchOutcome, FetchResult
 from rbcluster.tor.descriptor_upload import UploadResult
+from tests.shared.builders import after
+from tests.shared.virtual_time import run_virtually
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import (
     ADA,
@@ -40,8 +42,6 @@ from tests.unit.agent.world import (
     eventually,
     point,
 )
-from tests.unit.core.builders import after
-from tests.virtual_time import run_virtually
 
 NOW = TimePeriod.containing(START, TIMES)
 

@@ -30,9 +30,9 @@ from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.lab.cluster import is_without
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
+from tests.shared.builders import after
+from tests.shared.virtual_time import unix_ms
 from tests.unit.agent.world import ADA, BLOG, BOB, CYD, SITE, START, consensus, point
-from tests.unit.core.builders import after
-from tests.virtual_time import unix_ms
 
 EVE = NodeId("eve")  # a learner
 NOW_MS = unix_ms(START)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from rbcluster.agent.wakeup import Wakeup
-from tests.virtual_time import run_virtually
+from tests.shared.virtual_time import run_virtually
 
 
 def waited_s(*, ring_before: int = 0, ring_after_s: float | None = None, waits: int = 1) -> float:

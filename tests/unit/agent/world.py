@@ -42,7 +42,7 @@ from rbcluster.tor.descriptor_fetch import FetchOutcome, FetchResult
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 from rbcluster.tor.intro_source import LocalIntroPoints
 from rbcluster.tor.settings import TorStatus
-from tests.virtual_time import VirtualClock, unix_ms
+from tests.shared.virtual_time import VirtualClock, unix_ms
 
 NAMES = tuple(map(NodeId, ("ada", "bob", "cyd")))
 ADA, BOB, CYD = NAMES

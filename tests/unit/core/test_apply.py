@@ -21,7 +21,7 @@ from rbcluster.core.state import (
 )
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.time_period import TimePeriod
-from tests.unit.core.builders import (
+from tests.shared.builders import (
     ADA,
     BLOG,
     BOB,

@@ -10,7 +10,7 @@ from rbcluster.core.codec import decode_state, encode_command, encode_state, sta
 from rbcluster.core.commands import Applied, Command, Refused, ReservePublication
 from rbcluster.core.ids import NodeId, Term
 from rbcluster.core.state import ClusterState, PublicationKey
-from tests.unit.core.builders import IN_OFFICE, folded, logs
+from tests.shared.builders import IN_OFFICE, folded, logs
 
 
 @given(logs())

@@ -22,7 +22,7 @@ from rbcluster.core.state import ClusterState, Member, Presence
 from rbcluster.core.wire import Wire, to_bytes
 from rbcluster.errors import CommandError
 from rbcluster.hs.intro_point import ServiceTraits
-from tests.unit.core.builders import (
+from tests.shared.builders import (
     ADA,
     BOB,
     HSDIRS,

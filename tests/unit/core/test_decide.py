@@ -14,7 +14,7 @@ from rbcluster.hs.hashring import SlotTime
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import SharedRandomValue
 from rbcluster.hs.time_period import DescriptorSlot
-from tests.unit.core.builders import ADA, BOB, HSDIRS, NOW, SHOP, period, point
+from tests.shared.builders import ADA, BOB, HSDIRS, NOW, SHOP, period, point
 
 POLICY = Policy(upload_burst=5, upload_every_ms=10_000, settle_ms=1_000)
 TERM = Term(3)

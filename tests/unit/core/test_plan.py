@@ -22,7 +22,7 @@ from rbcluster.hs.hashring import HashRing, slot_times
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.keys import IdentityKey, RelayEd25519Id, SharedRandomValue
 from rbcluster.hs.time_period import DescriptorSlot, HsTimes
-from tests.unit.core.builders import (
+from tests.shared.builders import (
     ADA,
     BLOG,
     BOB,

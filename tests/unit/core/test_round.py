@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rbcluster.core.ids import Monotonic
 from rbcluster.core.round import UploadInput, UploadPhase, UploadRound
 from rbcluster.hs.consensus_view import Fingerprint
-from tests.unit.core.builders import HSDIRS
+from tests.shared.builders import HSDIRS
 
 ONE, TWO, THREE, FOUR = HSDIRS
 SENT, NOT_SENT = UploadInput.SENT, UploadInput.NOT_SENT

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rbcluster.core.ids import NodeId
 from rbcluster.core.selection import select_points
 from rbcluster.hs.intro_point import IntroPoint
-from tests.unit.core.builders import ADA, BOB, CYD, point
+from tests.shared.builders import ADA, BOB, CYD, point
 
 Candidates = dict[NodeId, tuple[IntroPoint, ...]]
 

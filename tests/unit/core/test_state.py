@@ -4,7 +4,7 @@ import pytest
 
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import ClusterState, Member, Policy
-from tests.unit.core.builders import ADA, FOUNDED
+from tests.shared.builders import ADA, FOUNDED
 
 
 def test_a_fresh_state_is_not_founded() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rbcluster.tor.settings import ServiceSettings
+from tests.shared.virtual_time import VirtualTimeLoop
 from tests.unit.tor.fake_control_port import ADDRESS, FakeControlPort
-from tests.virtual_time import VirtualTimeLoop
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

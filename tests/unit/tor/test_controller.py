@@ -15,6 +15,7 @@ from rbcluster.tor.controller import TorController
 from rbcluster.tor.descriptor_fetch import FetchOutcome
 from rbcluster.tor.descriptor_upload import UploadOutcome
 from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
+from tests.shared.watched import Watched, running_controller
 from tests.unit.tor.fake_control_port import (
     ADDRESS,
     HSDIR,
@@ -30,7 +31,6 @@ from tests.unit.tor.fake_control_port import (
     single,
     value,
 )
-from tests.unit.tor.watched import Watched, running_controller
 
 pytestmark = pytest.mark.virtual_time
 

@@ -1,4 +1,4 @@
-"""Small worlds for the tests of core: values by number, a founded cluster, random commands."""
+"""Replicated state for tests: values by number, a founded cluster, random commands."""
 
 from __future__ import annotations
 

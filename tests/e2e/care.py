@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from tests.e2e.witness import Witness
 
 _MEND_LIMIT_S = 120.0
 _CALM_LIMIT_S = 180.0
+_COMMAND_LIMIT_S = 30.0
 _INFO = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ")
 _TOR_BUGS = ("Could not get valid INTRO2 keys", "Bug: ")
 
@@ -70,6 +72,23 @@ async def calm(cluster: LabCluster, witness: Witness, for_s: float) -> StatusDoc
         return document if await witness.calm_s() >= for_s else None
 
     return await wait_for(look, f"{for_s:g} s of calm", _CALM_LIMIT_S)
+
+
+async def run(*command: str) -> tuple[int, str]:
+    """Run a command to its end.
+
+    :returns: its exit code, and what it printed.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(_COMMAND_LIMIT_S):
+        output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
 
 
 class LogWatch:

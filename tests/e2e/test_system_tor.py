@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,31 +20,13 @@ from rbcluster.lab.ports import LOOPBACK, PortReservation
 from rbcluster.lab.tor_process import TorProcess
 from rbcluster.lab.visitor import Visitor
 from rbcluster.tor.key_directory import import_secret_key, write_key_directory
-from tests.e2e.care import LogWatch, node_of
+from tests.e2e.care import LogWatch, node_of, run
 
 _LIMIT_S = 120.0
-_COMMAND_LIMIT_S = 30.0
 _PASSWORD = 'correct "horse"'
 _STARTING = ("tor has no consensus yet", "no microdescriptor of any HSDir yet")
 _PUBLISH_NOTHING = "PublishHidServDescriptors 0"
 _INSTANCE = "HiddenServiceOnionbalanceInstance 1"
-
-
-async def run(*command: str) -> tuple[int, str]:
-    """Run a command to its end.
-
-    :returns: its exit code, and what it printed.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(_COMMAND_LIMIT_S):
-        output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

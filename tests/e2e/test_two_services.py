@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.node_process import COMMAND
 from rbcluster.lab.visiting import visit_often
 from rbcluster.lab.visitor import Visitor
-from tests.e2e.care import LogWatch, calm
+from tests.e2e.care import LogWatch, calm, run
 from tests.e2e.witness import Witness
 
 _LIMIT_S = 120.0
-_COMMAND_LIMIT_S = 30.0
 _CALM_S = 15.0
 _NUM_VISITS = 8
 _NODES = ("x", "y")
@@ -31,16 +28,7 @@ async def status_page(cluster: LabCluster) -> tuple[int, str]:
     :returns: exit code and page.
     """
     config = cluster.directory / "cluster.toml"
-    process = await asyncio.create_subprocess_exec(
-        *(str(COMMAND), "status", "--config", str(config), "--node", _NODES[0]),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(_COMMAND_LIMIT_S):
-        output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    return await run(str(COMMAND), "status", "--config", str(config), "--node", _NODES[0])
 
 
 async def test_two_services_of_one_cluster_are_answered_each_by_its_own_page(

@@ -53,6 +53,17 @@ class BreakingHsDirs(HsDirs):
         return UploadResult(UploadOutcome.NO_ANSWER, "silence")
 
 
+class LosesRecords:
+    """Says which commands get lost: the first four that record a round."""
+
+    num_lost = 0
+
+    def __call__(self, command: bytes) -> bool:
+        is_lost = isinstance(decode_command(command), RecordRound) and self.num_lost < 4
+        self.num_lost += is_lost
+        return is_lost
+
+
 def test_failing_hsdir_does_not_put_off_the_renewal_at_the_others() -> None:
     async def scenario(world: World) -> None:
         world.hsdirs = hsdirs = MoodyHsDirs()
@@ -65,35 +76,22 @@ def test_failing_hsdir_does_not_put_off_the_renewal_at_the_others() -> None:
 
 
 def test_record_that_got_lost_is_made_again_without_another_round() -> None:
-    lost: list[bytes] = []
-
-    def loses(command: bytes) -> bool:
-        if isinstance(decode_command(command), RecordRound) and len(lost) < 4:
-            lost.append(command)
-            return True
-        return False
+    losing = LosesRecords()
 
     async def scenario(world: World) -> None:
-        world.loses = loses
+        world.loses = losing
         await eventually(shows(world, *EVERY_POINT), limit_s=20)
 
     world = in_world(scenario)
-    assert len(lost) == 4
+    assert losing.num_lost == 4
     assert {len(revisions) for revisions in uploads_by_key(world).values()} == {1}
 
 
 def test_record_that_got_lost_is_made_again_while_an_hsdir_is_down() -> None:
     """Else nobody would know when to renew what the others hold."""
-    lost: list[bytes] = []
-
-    def loses(command: bytes) -> bool:
-        if isinstance(decode_command(command), RecordRound) and len(lost) < 4:
-            lost.append(command)
-            return True
-        return False
 
     async def scenario(world: World) -> None:
-        world.loses = loses
+        world.loses = LosesRecords()
         world.hsdirs.down = {hsdir.fingerprint for hsdir in world.consensus.hsdirs[::4]}
         await asyncio.sleep(50)
         for publication in world.state.publications.values():

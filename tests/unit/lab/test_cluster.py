@@ -14,24 +14,8 @@ from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.identity import parse_tor_secret_key
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.lab.cluster import SERVICE, LabCluster
-from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.webpage import WebPage
-
-
-class PlaceOnly(PrivateNetwork):
-    """A network that does not run: a directory, and lines for a torrc."""
-
-    def __init__(self, place: Path) -> None:
-        super().__init__()
-        self._place = place
-
-    @property
-    def directory(self) -> Path:
-        return self._place
-
-    @property
-    def client_torrc_lines(self) -> tuple[str, ...]:
-        return ('DirAuthority "x"', "TestingTorNetwork 1")
+from tests.unit.lab.place import PlaceOnly
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -9,22 +9,10 @@ import pytest
 
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IdentityKeypair
-from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.visitor import Visit, Visitor
+from tests.unit.lab.place import PlaceOnly
 
 ADDRESS = OnionAddress(IdentityKeypair.from_seed(b"\x11" * 32).public)
-
-
-class PlaceOnly(PrivateNetwork):
-    """A network that does not run: only its directory is there."""
-
-    def __init__(self, place: Path) -> None:
-        super().__init__()
-        self._place = place
-
-    @property
-    def directory(self) -> Path:
-        return self._place
 
 
 @asynccontextmanager

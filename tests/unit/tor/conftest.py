@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from rbcluster.tor.connection import ControlConnection, open_connection
+from rbcluster.tor.framing import Event
+from rbcluster.tor.hs_desc import parse_hs_desc
+from rbcluster.tor.hsdir_exchange import HsDirExchange
 from rbcluster.tor.settings import ServiceSettings
 from tests.shared.virtual_time import VirtualTimeLoop
-from tests.unit.tor.fake_control_port import ADDRESS, FakeControlPort
+from tests.unit.tor.fake_control_port import ADDRESS, FakeControlPort, single
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -43,3 +47,23 @@ async def port(directory: Path) -> AsyncIterator[FakeControlPort]:
     """A fake control port on the socket `control` in `directory`."""
     async with FakeControlPort().listen(directory / "control") as fake:
         yield fake
+
+
+@pytest.fixture
+def exchange() -> HsDirExchange:
+    return HsDirExchange()
+
+
+@pytest.fixture
+async def connection(
+    port: FakeControlPort, directory: Path, exchange: HsDirExchange
+) -> AsyncIterator[ControlConnection]:
+    """A connection to the port, which takes posts and fetches; answers arrive at `exchange`."""
+
+    def deliver(event: Event) -> None:
+        if answer := parse_hs_desc(event):
+            exchange.deliver(answer)
+
+    port.answers |= {"+HSPOST": single("OK"), "HSFETCH": single("OK"), "GETINFO x": single("x=")}
+    async with open_connection(directory / "control", deliver) as opened:
+        yield opened

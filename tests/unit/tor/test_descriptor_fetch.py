@@ -1,39 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from rbcluster.tor.connection import ControlConnection, open_connection
+from rbcluster.tor.connection import ControlConnection
 from rbcluster.tor.descriptor_fetch import FetchOutcome, FetchResult, fetch_descriptor
-from rbcluster.tor.framing import Event
-from rbcluster.tor.hs_desc import parse_hs_desc
 from rbcluster.tor.hsdir_exchange import HsDirExchange
 from tests.unit.tor.fake_control_port import ADDRESS, HSDIR, FakeControlPort, single
 
 _FETCH = f"HSFETCH {ADDRESS.label} SERVER={HSDIR}"
 _CONTENT = f"HS_DESC_CONTENT {ADDRESS.label} key ${HSDIR}~nick"
 _FAILED = f"HS_DESC FAILED {ADDRESS.label} NO_AUTH ${HSDIR}~nick key REASON="
-
-
-@pytest.fixture
-def exchange() -> HsDirExchange:
-    return HsDirExchange()
-
-
-@pytest.fixture
-async def connection(
-    port: FakeControlPort, directory: Path, exchange: HsDirExchange
-) -> AsyncIterator[ControlConnection]:
-    def deliver(event: Event) -> None:
-        if answer := parse_hs_desc(event):
-            exchange.deliver(answer)
-
-    port.answers["HSFETCH"] = single("OK")
-    async with open_connection(directory / "control", deliver) as opened:
-        yield opened
 
 
 def _content(document: bytes) -> bytes:

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 
 import pytest
 
 from rbcluster.errors import ControlPortError, ParseError
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.tor import hsdir_exchange
-from rbcluster.tor.connection import ControlConnection, open_connection
+from rbcluster.tor.connection import ControlConnection
 from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult, always, upload_descriptor
-from rbcluster.tor.framing import Event
-from rbcluster.tor.hs_desc import parse_hs_desc
 from rbcluster.tor.hsdir_exchange import HsDirExchange
 from tests.unit.tor.fake_control_port import ADDRESS, HSDIR, FakeControlPort, make_document, single
 
@@ -23,24 +20,6 @@ _UPLOADED = f"HS_DESC UPLOADED {ADDRESS.label} UNKNOWN ${HSDIR}~nick"
 _REJECTED = f"HS_DESC FAILED {ADDRESS.label} UNKNOWN ${HSDIR}~nick REASON=UPLOAD_REJECTED"
 
 Upload = Callable[..., Coroutine[None, None, UploadResult]]
-
-
-@pytest.fixture
-def exchange() -> HsDirExchange:
-    return HsDirExchange()
-
-
-@pytest.fixture
-async def connection(
-    port: FakeControlPort, directory: Path, exchange: HsDirExchange
-) -> AsyncIterator[ControlConnection]:
-    def deliver(event: Event) -> None:
-        if answer := parse_hs_desc(event):
-            exchange.deliver(answer)
-
-    port.answers |= {"+HSPOST": single("OK"), "HSFETCH": single("OK"), "GETINFO x": single("x=")}
-    async with open_connection(directory / "control", deliver) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -104,12 +104,7 @@ async def _play(stage: Stage, cluster: LabCluster, visitor: Visitor) -> DemoFigu
     ghosts = answered_by(without_it).get(leader, 0)
     _require(not ghosts, f"the dead node {leader} answered {ghosts} times")
 
-    stage.begin(f"starting {leader} again")
-    started_at = time.monotonic()
-    cluster.nodes[leader].start()
-    await cluster.wait_until(is_served, f"the return of {leader}", REJOIN_LIMIT_S)
-    rejoined_s = time.monotonic() - started_at
-    stage.done(f"{leader} is back in the descriptor after {rejoined_s:.1f} s")
+    rejoined_s = await _watch_return(stage, cluster, leader)
     with_it = await _look(stage, cluster, visitor)
     _require(
         leader in answered_by(with_it),
@@ -147,6 +142,17 @@ async def _watch_failover(
     withdrawn_s = time.monotonic() - killed_at
     stage.done(f"no HSDir lists {dead} any more, {withdrawn_s:.1f} s after the kill")
     return election_s, withdrawn_s
+
+
+async def _watch_return(stage: Stage, cluster: LabCluster, dead: str) -> float:
+    """Start the dead node and wait until it is in the descriptor again; return the seconds."""
+    stage.begin(f"starting {dead} again")
+    started_at = time.monotonic()
+    cluster.nodes[dead].start()
+    await cluster.wait_until(is_served, f"the return of {dead}", REJOIN_LIMIT_S)
+    rejoined_s = time.monotonic() - started_at
+    stage.done(f"{dead} is back in the descriptor after {rejoined_s:.1f} s")
+    return rejoined_s
 
 
 async def _look(

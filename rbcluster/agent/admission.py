@@ -10,7 +10,7 @@ An operator's command comes by the API of whatever node the operator is on, unde
 certificate; so it can't be told from one that the node itself made up, and need not be. A voter can
 win an election, and a leader writes the log: taking an operator's command from a voter gives away
 nothing that the voter could not take. A learner can't be elected, and is believed in nothing but
-its own points: its operator is sent to a voter.
+what is its own: its operator may drain it, and is sent to a voter for all else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rbcluster.core.codec import decode_command
-from rbcluster.core.commands import OperatorCommand, ReportIntroPoints
+from rbcluster.core.commands import OperatorCommand, ReportIntroPoints, SetDrained
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Member, Role
 from rbcluster.errors import CommandError, DescriptorError
@@ -48,7 +48,7 @@ def refusal(
     except CommandError as error:
         return str(error)
     if isinstance(command, OperatorCommand):
-        return _operator_refusal(sender, members)
+        return _operator_refusal(sender, command, members)
     if not isinstance(command, ReportIntroPoints):  # all else is the leader's, and its own to say
         return None if sender == myself else f"{sender} does not lead: only the leader may say that"
     if command.node != sender:
@@ -58,10 +58,13 @@ def refusal(
     return None
 
 
-def _operator_refusal(sender: NodeId, members: Mapping[NodeId, Member]) -> str | None:
+def _operator_refusal(
+    sender: NodeId, command: OperatorCommand, members: Mapping[NodeId, Member]
+) -> str | None:
     """Say why an operator may not decide by way of this node; the docstring above says why so."""
     voters = [node.name for node, member in members.items() if member.role is Role.VOTER]
-    if sender.name in voters:
+    is_about_itself = isinstance(command, SetDrained) and command.node == sender
+    if sender.name in voters or (is_about_itself and sender in members):
         return None
     return f"{sender} has no vote, so it may not pass on such a request: ask on {', '.join(voters)}"
 

@@ -16,7 +16,7 @@ from rbcluster.core.state import ClusterState, Member, Policy
 
 K = TypeVar("K")
 
-_OURS_ALONE = "presence"  # a member's field that no cluster.toml states
+_OURS_ALONE = {"presence", "drained"}  # a member's fields that no cluster.toml states
 
 
 def differences(seed: SeedCluster, state: ClusterState) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def _policy(ours: Policy, agreed: Policy) -> Iterator[str]:
 
 def _member(ours: Member, agreed: Member) -> Iterator[str]:
     for field in fields(Member):
-        if field.name != _OURS_ALONE:
+        if field.name not in _OURS_ALONE:
             yield from _values(
                 f"node {agreed.node}: {field.name}",
                 _plain(getattr(ours, field.name)),

@@ -149,6 +149,7 @@ class Node:
                 bootstrapped=tor.bootstrapped,
                 warnings=tor.warnings[:MAX_SENTENCES],
             ),
+            visitors=self.tor.num_visitors,
             version=__version__,
         )
 

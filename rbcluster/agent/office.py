@@ -19,6 +19,7 @@ from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import (
     Applied,
     Command,
+    EndMaintenance,
     EndTransfer,
     SeedCluster,
     SetPresence,
@@ -84,8 +85,10 @@ class OfficeKeeper:
         elif self.cluster.state.transfer is not None:
             await self._transfer(self.cluster.state.transfer)
         else:
-            for command in self._presence_changes():
-                await self._propose(command)
+            for change in self._presence_changes():
+                await self._propose(change)
+            for end in self._end_of_maintenance():
+                await self._propose(end)
             await self._yield_if_unable()
 
     async def _transfer(self, ordered: Transfer) -> None:
@@ -110,19 +113,28 @@ class OfficeKeeper:
                     office_term=self.cluster.view.term,
                 )
 
+    def _end_of_maintenance(self) -> Iterator[EndMaintenance]:
+        """End a maintenance whose time is over."""
+        until = self.cluster.state.maintenance_until
+        if until is not None and self.clock.wall_ms() >= until:
+            _LOG.info("maintenance is over: silence withdraws nodes again")
+            term = self.cluster.view.term
+            yield EndMaintenance(until=until, office_node=self.node, office_term=term)
+
     def _presence(self, member: Member, now: Monotonic) -> Presence:
         if member.node == self.node:
             return Presence.LIVE
         silent_ms = 1000 * self.peers.silent_s(member.node, now)
         if silent_ms >= self.cluster.state.policy.withdraw_after_ms:
-            return Presence.WITHDRAWN
+            is_excused = self.cluster.state.maintenance_until is not None
+            return member.presence if is_excused else Presence.WITHDRAWN
         heard = self.peers.record(member.node) is not None
         return Presence.LIVE if heard else member.presence
 
     async def _yield_if_unable(self) -> None:
-        """Hand over to a node that can publish, when this one can't for a while."""
+        """Hand over to a node that can publish, when this one can't for a while, or is drained."""
         now = self.clock.monotonic()
-        faults = self.own_faults()
+        faults = self.own_faults() or (("it is drained",) if self._is_drained(self.node) else ())
         if not faults:
             self.unable_since = None
             return
@@ -131,26 +143,34 @@ class OfficeKeeper:
         if now - self.unable_since < HAND_OVER_AFTER_S:
             return
         successor = self._successor(now)
-        if successor is None:
-            return  # nobody can: stay, and let status say why
+        if successor is None or (self._is_drained(successor) and not self.own_faults()):
+            return  # nobody would do better: stay, and let status say why
         _LOG.warning("handing over to node=%s: %s", successor, "; ".join(faults))
         await self.hand_over(successor)
         self.unable_since = None  # no proposal gets through meanwhile: if it failed, pause
 
     def _successor(self, now: Monotonic) -> NodeId | None:
-        """Choose a connected voter that says it could publish, and said so just now."""
-        for member in self.cluster.state.members.values():
-            record = self.peers.record(member.node)
-            if (
-                member.node != self.node
-                and member.role is Role.VOTER
-                and member.node in self.cluster.view.connected
-                and record is not None
-                and record.heartbeat.can_publish
-                and record.is_fresh(now)
-            ):
-                return member.node
-        return None
+        """Choose a connected voter that says it could publish, and said so just now.
+
+        A drained one, which is about to be stopped, only if there is no other.
+        """
+        able = [m.node for m in self.cluster.state.members.values() if self._is_able(m, now)]
+        return min(able, key=self._is_drained, default=None)
+
+    def _is_able(self, member: Member, now: Monotonic) -> bool:
+        record = self.peers.record(member.node)
+        return (
+            member.node != self.node
+            and member.role is Role.VOTER
+            and member.node in self.cluster.view.connected
+            and record is not None
+            and record.heartbeat.can_publish
+            and record.is_fresh(now)
+        )
+
+    def _is_drained(self, node: NodeId) -> bool:
+        member = self.cluster.state.members.get(node)
+        return member is not None and member.drained
 
     async def hand_over(self, successor: NodeId | None = None) -> None:
         """Give the leadership away; failing to is logged, not raised."""

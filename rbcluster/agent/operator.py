@@ -11,7 +11,9 @@ Overview::
 
     Operator
       |- propose(command)     have an operator's command committed, or say why not
-      +- transfer(to)         hand the leadership over; returns who leads then
+      |- transfer(to)         hand the leadership over; returns who leads then
+      |- drain(node), undrain(node)
+      +- maintain(for_ms)     for so long, the silence of nodes withdraws nobody
 """
 
 from __future__ import annotations
@@ -22,9 +24,16 @@ from dataclasses import dataclass
 
 from rbcluster.agent.clock import Clock
 from rbcluster.agent.ports import Cluster
+from rbcluster.core.apply import apply
 from rbcluster.core.codec import encode_command
-from rbcluster.core.commands import OperatorCommand, OrderTransfer, Refused
-from rbcluster.core.ids import NodeId
+from rbcluster.core.commands import (
+    OperatorCommand,
+    OrderTransfer,
+    Refused,
+    SetDrained,
+    SetMaintenance,
+)
+from rbcluster.core.ids import NodeId, UnixMs
 from rbcluster.core.state import Office
 from rbcluster.errors import NoLeader, OutcomeUnknown, RuleBroken
 from rbcluster.raft.proposal import Outcome
@@ -86,12 +95,50 @@ class Operator:
         new = await self._office_after(office)
         if new == office:
             raise RuleBroken(
-                f"{office.node} still leads: {to or 'no other voter'} did not take the leadership: "
+                f"{office.node} still leads: {to or 'another voter'} did not take over: "
                 "check that it is up and has caught up"
             )
         if to is not None and new.node != to:
             raise RuleBroken(f"{new.node} took the leadership instead of {to}: ask it next")
         return new.node
+
+    async def drain(self, node: NodeId, *, force: bool) -> int:
+        """Have a node's introduction points taken off the descriptors; a leader hands over before.
+
+        :param force: even if no other node would be left on show, or nobody takes the leadership.
+        :returns: how many nodes are left that may be on show.
+        :raises RaftError: as `propose` and `transfer`.
+        """
+        command = SetDrained(node=node, drained=True, force=force)
+        _, verdict = apply(self.cluster.state, command)  # before the leadership moves for nothing
+        if isinstance(verdict, Refused):
+            raise RuleBroken(f"refused: {verdict.rule}")
+        if self.cluster.view.leader == node and len(self.cluster.view.voters) > 1:
+            try:
+                await self.transfer(None)
+            except RuleBroken:
+                if not force:
+                    raise
+        await self.propose(command)
+        return sum(member.may_be_shown for member in self.cluster.state.members.values())
+
+    async def undrain(self, node: NodeId) -> None:
+        """Let a node's introduction points back.
+
+        :raises RaftError: as `propose`.
+        """
+        await self.propose(SetDrained(node=node, drained=False, force=False))
+
+    async def maintain(self, for_ms: int | None) -> UnixMs | None:
+        """Let the silence of nodes withdraw nobody for a while; None: from now on it does again.
+
+        :returns: when it ends by itself, by this node's clock.
+        :raises RaftError: as `propose`.
+        """
+        now = self.clock.wall_ms()
+        until = None if for_ms is None else UnixMs(now + for_ms)
+        await self.propose(SetMaintenance(at=now, until=until))
+        return until
 
     async def _office_after(self, office: Office) -> Office:
         """Wait until an ordered transfer has ended, one way or the other."""

@@ -56,6 +56,10 @@ class Tor(Protocol):
     def consensus(self) -> ConsensusView | None:
         """The network as this tor knows it."""
 
+    @property
+    def num_visitors(self) -> int | None:
+        """How many visitors are connected through it now; None while that is not known."""
+
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
         """What it holds for a service now, perhaps no points; None while that is not known."""
 

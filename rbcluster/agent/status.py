@@ -97,6 +97,7 @@ def _cluster(inputs: StatusInputs) -> ClusterStatus:
         quorum=quorum,
         has_quorum=view.has_quorum,
         failures_tolerated=max(0, reachable - quorum),
+        maintenance_until=_iso(inputs.state.maintenance_until),
         state_digest=state_digest(inputs.state).hex(),
     )
 
@@ -139,6 +140,8 @@ def _node(inputs: StatusInputs, member: Member) -> NodeStatus:
         address=member.address,
         role=member.role.value,
         state=_node_state(inputs, member, contact_s),
+        drained=member.drained,
+        visitors=heartbeat.visitors if heartbeat else None,
         intro_points=len(points),
         on_show=len(on_show.intersection(points)),
         last_contact_seconds=None if contact_s is None else round(contact_s, 1),

@@ -33,6 +33,7 @@ class ClusterStatus(TypedDict):
     quorum: int  # voters that must agree
     has_quorum: bool
     failures_tolerated: int  # voters that may still fail, from now
+    maintenance_until: str | None  # ISO 8601, UTC; until then silence withdraws nobody
     state_digest: str  # hexadecimal SHA-256 of the replicated state
 
 
@@ -51,6 +52,8 @@ class NodeStatus(TypedDict):
     address: str
     role: Literal["voter", "learner"]
     state: NodeState
+    drained: bool  # taken off the descriptors by an operator
+    visitors: int | None  # connected through its tor
     intro_points: int  # in the pool, over all services
     on_show: int  # ... of which the last descriptors list
     last_contact_seconds: float | None  # 0 for the node that answers

@@ -7,6 +7,8 @@ Overview::
 
     Operation(name, request, answer)      POST /v1/<name>
     TRANSFER                              hand the leadership over
+    DRAIN, UNDRAIN                        take a node off the descriptors, and let it back
+    MAINTENANCE                           whether the silence of nodes withdraws them
     Refusal                               kind, detail; `refusal_of` and `error_of` translate
 """
 
@@ -16,8 +18,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
+from rbcluster.core.commands import MAX_MAINTENANCE_MS
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import (
     CommandError,
@@ -113,3 +116,43 @@ class TransferAnswer(Value):
 
 
 TRANSFER = Operation("transfer", TransferRequest, TransferAnswer)
+
+
+class DrainRequest(Value):
+    """Take a node's introduction points off the descriptors."""
+
+    node: Node
+    force: bool = False  # even if no other node would be left on show
+
+
+class DrainAnswer(Value):
+    """It is decided; status tells when every HSDir has the new descriptor and who is connected."""
+
+    left: int = Field(ge=0)  # nodes that may still be on show
+
+
+class UndrainRequest(Value):
+    """Let a node's introduction points back."""
+
+    node: Node
+
+
+class UndrainAnswer(Value):
+    """It is decided."""
+
+
+class MaintenanceRequest(Value):
+    """Let the silence of nodes withdraw nobody for a while."""
+
+    for_s: Annotated[float, Field(gt=0, le=MAX_MAINTENANCE_MS / 1000)] | None  # None: end it
+
+
+class MaintenanceAnswer(Value):
+    """Until when."""
+
+    until_ms: int | None  # milliseconds since the Unix epoch; None: it is ended
+
+
+DRAIN = Operation("drain", DrainRequest, DrainAnswer)
+UNDRAIN = Operation("undrain", UndrainRequest, UndrainAnswer)
+MAINTENANCE = Operation("maintenance", MaintenanceRequest, MaintenanceAnswer)

@@ -8,12 +8,21 @@ from typing import Any
 
 from rbcluster.agent.operator import Operator
 from rbcluster.api.operations import (
+    DRAIN,
+    MAINTENANCE,
     TRANSFER,
+    UNDRAIN,
     A,
+    DrainAnswer,
+    DrainRequest,
+    MaintenanceAnswer,
+    MaintenanceRequest,
     Operation,
     Q,
     TransferAnswer,
     TransferRequest,
+    UndrainAnswer,
+    UndrainRequest,
 )
 
 
@@ -36,4 +45,20 @@ def operator_routes(operator: Operator) -> tuple[Route, ...]:
     async def transfer(request: TransferRequest) -> TransferAnswer:
         return TransferAnswer(leader=await operator.transfer(request.to))
 
-    return (route(TRANSFER, transfer),)
+    async def drain(request: DrainRequest) -> DrainAnswer:
+        return DrainAnswer(left=await operator.drain(request.node, force=request.force))
+
+    async def undrain(request: UndrainRequest) -> UndrainAnswer:
+        await operator.undrain(request.node)
+        return UndrainAnswer()
+
+    async def maintenance(request: MaintenanceRequest) -> MaintenanceAnswer:
+        for_ms = None if request.for_s is None else round(1000 * request.for_s)
+        return MaintenanceAnswer(until_ms=await operator.maintain(for_ms))
+
+    return (
+        route(TRANSFER, transfer),
+        route(DRAIN, drain),
+        route(UNDRAIN, undrain),
+        route(MAINTENANCE, maintenance),
+    )

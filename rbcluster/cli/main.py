@@ -10,6 +10,8 @@ Overview::
     rbcluster status            how the cluster is
     rbcluster transfer          hand the leadership over
     rbcluster reset-node        set a storage aside that this node refuses to start with
+    rbcluster drain | undrain   take a node off the descriptors before touching it, and put it back
+    rbcluster maintenance       let silent nodes stay on show for a while
     rbcluster key new | show    master keys
     rbcluster descriptor show   decode any v3 descriptor
     rbcluster demo              all of it on this machine, with a private Tor network
@@ -26,8 +28,10 @@ from rbcluster import __version__
 from rbcluster.cli.complaint import complain
 from rbcluster.cli.demo import demo
 from rbcluster.cli.descriptor import descriptor
+from rbcluster.cli.drain import drain, undrain
 from rbcluster.cli.init import init
 from rbcluster.cli.key import key
+from rbcluster.cli.maintenance import maintenance
 from rbcluster.cli.reset_node import reset_node
 from rbcluster.cli.run import run
 from rbcluster.cli.status import status
@@ -57,5 +61,17 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a mark
 
 
-for command in (init, run, status, transfer, reset_node, key, descriptor, demo):
+for command in (
+    init,
+    run,
+    status,
+    transfer,
+    drain,
+    undrain,
+    maintenance,
+    reset_node,
+    key,
+    descriptor,
+    demo,
+):
     main.add_command(command)

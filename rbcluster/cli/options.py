@@ -5,6 +5,7 @@ Overview::
     config_option, node_option, socket_option
     daemon_options      all three, as the one argument `daemon` (a `Daemon`)
     NODE                type of an argument that names a node
+    SPAN                type of an option that takes a span of time
     Daemon.ask          have this machine's daemon carry something out
 """
 
@@ -13,15 +14,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
-from rbcluster.api.client import ask
+from rbcluster.agent.status_document import StatusDocument
+from rbcluster.api.client import ask, fetch_status
 from rbcluster.api.operations import A, Operation, Q
 from rbcluster.config import NODE_VARIABLE, load_config, resolve_node
 from rbcluster.core.ids import NodeId
@@ -64,6 +67,25 @@ class _NodeName(click.ParamType[NodeId]):
             self.fail(str(error), param, ctx)
 
 
+class _Span(click.ParamType[float]):
+    """A span of time on the command line: ``90s``, ``15m``, ``2h``; seconds without a unit."""
+
+    name = "span"
+    _FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h)?")
+    _UNITS: ClassVar = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3_600}
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read a span as seconds."""
+        match = self._FORM.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no span of time: write 90s, 15m or 2h", param, ctx)
+        return float(match[1]) * self._UNITS[match[2]]
+
+
+SPAN = _Span()
+"""Type of an option that takes a span of time; its value is seconds."""
 NODE = _NodeName()
 """Type of an argument that names a node."""
 
@@ -90,6 +112,13 @@ class Daemon:
         :raises RbclusterError: if it does not, or does not answer.
         """
         return asyncio.run(ask(self.path, operation, request))
+
+    def status(self) -> StatusDocument:
+        """Have it say how the cluster is.
+
+        :raises NoDaemon: if it does not answer.
+        """
+        return asyncio.run(fetch_status(self.path))
 
 
 def daemon_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -63,6 +63,7 @@ def render_status(document: StatusDocument, now: datetime) -> RenderableType:
             _headline(document),
             Text(),
             _leader_line(document),
+            *_maintenance_line(document, now),
             Text(),
             *_node_table(document),
             *(part for service in document["services"] for part in _service(service, now)),
@@ -132,6 +133,15 @@ def _leader_line(document: StatusDocument) -> Text:
     )
 
 
+def _maintenance_line(document: StatusDocument, now: datetime) -> Iterator[Text]:
+    until = document["cluster"]["maintenance_until"]
+    if until is not None:
+        yield Text.assemble(
+            ("maintenance", "bold yellow"),
+            f": silent nodes stay on show; ends by itself, {_until(until, now)}",
+        )
+
+
 def _node_table(document: StatusDocument) -> Iterator[RenderableType]:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False)
     table.add_column("node", overflow="fold")
@@ -148,7 +158,9 @@ def _node_table(document: StatusDocument) -> Iterator[RenderableType]:
             Text.assemble(
                 (f"{mark} ", style), (printable(node["name"]), "bold" if is_self else "")
             ),
-            Text(node["state"], style=style),
+            Text(node["state"], style=style).append(
+                ", drained" if node["drained"] else "", style="bold yellow"
+            ),
             _points_on_show(node),
             Text("this node" if is_self else _contact(node)),
             _readiness(node),
@@ -161,11 +173,12 @@ def _node_table(document: StatusDocument) -> Iterator[RenderableType]:
 def _stands_out(node: NodeStatus, self_name: str) -> bool:
     """Tell whether a node is worth a line in a large cluster."""
     is_well = node["state"] in {"follower", "learner"} and node["can_publish"]
-    return not (is_well or node["state"] == "unlinked") or node["name"] == self_name
+    is_quiet = (is_well or node["state"] == "unlinked") and not node["drained"]
+    return not is_quiet or node["name"] == self_name
 
 
 def _points_on_show(node: NodeStatus) -> Text:
-    style = "" if node["on_show"] else "red"
+    style = "" if node["on_show"] or node["drained"] else "red"
     return Text(f"{node['on_show']} of {node['intro_points']}", style=style)
 
 

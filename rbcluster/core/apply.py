@@ -13,18 +13,18 @@ the command enters the log), or when something should be published (`core/decide
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeVar
 
 from rbcluster.core import budget
 from rbcluster.core.codec import decode_command
 from rbcluster.core.commands import (
     Applied,
     Command,
+    EndMaintenance,
     EndTransfer,
-    OrderTransfer,
+    OperatorCommand,
     RaiseFloor,
     RecordRound,
     Refused,
@@ -35,16 +35,16 @@ from rbcluster.core.commands import (
     TakeOffice,
     Verdict,
 )
-from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import RevisionCounter, UnixMs
+from rbcluster.core.operator_rules import end_maintenance, follow_operator
+from rbcluster.core.rules import RuleBrokenError, find_member, require, require_office, with_entry
 from rbcluster.core.state import (
     ClusterState,
-    Member,
     NodeReport,
     Office,
     Presence,
     Publication,
     Role,
-    Transfer,
 )
 from rbcluster.errors import CommandError
 from rbcluster.hs.address import OnionAddress
@@ -56,10 +56,6 @@ MAX_REVISION_STEP = (
 )  # our choice: twice tor's scale (below 2^33), so no step leaves it for good
 MAX_FLOOR = RevisionCounter(2**64 - 2**40)  # ours: room for any revision that tor may still reach
 PERIODS_KEPT = 2  # below the newest; tor keeps two descriptors, of neighbouring periods
-
-
-class _RuleBrokenError(Exception):
-    """A command may not be applied; the text is the rule."""
 
 
 def apply_bytes(state: ClusterState, data: bytes) -> tuple[ClusterState, Verdict]:
@@ -88,7 +84,7 @@ def apply(state: ClusterState, command: Command) -> tuple[ClusterState, Verdict]
     """
     try:
         return _changed(state, command), Applied()
-    except _RuleBrokenError as rule:
+    except RuleBrokenError as rule:
         return state, Refused(str(rule))
 
 
@@ -98,7 +94,9 @@ def _changed(  # noqa: PLR0911 - one return for each command
     """Return the state after a command, or raise the rule that it breaks."""
     if isinstance(command, SeedCluster):
         return _seed(state, command)
-    _require(state.is_seeded, "the cluster is not founded yet")
+    require(state.is_seeded, "the cluster is not founded yet")
+    if isinstance(command, OperatorCommand):
+        return follow_operator(state, command)
     match command:
         case TakeOffice():
             return _take_office(state, command)
@@ -110,11 +108,11 @@ def _changed(  # noqa: PLR0911 - one return for each command
             return _reserve(state, command)
         case RaiseFloor():
             return _raise_floor(state, command)
-        case OrderTransfer():
-            return _order_transfer(state, command)
         case EndTransfer():
-            _require_office(state, command.office_node, command.office_term)
+            require_office(state, command.office_node, command.office_term)
             return replace(state, transfer=None)
+        case EndMaintenance():
+            return end_maintenance(state, command)
         case _:  # RecordRound: the type checker sees to it that no other is left
             return _record_round(state, command)
 
@@ -122,13 +120,11 @@ def _changed(  # noqa: PLR0911 - one return for each command
 def _seed(state: ClusterState, command: SeedCluster) -> ClusterState:
     members = {member.node: member for member in command.members}
     addresses = {member.address for member in command.members}
-    _require(not state.is_seeded, "the cluster is founded already")
-    _require(bool(command.name), "a cluster needs a name")
-    _require(len(members) == len(command.members), "two members have one name")
-    _require(len(addresses) == len(command.members), "two members have one address")
-    _require(
-        any(member.role is Role.VOTER for member in command.members), "a cluster needs a voter"
-    )
+    require(not state.is_seeded, "the cluster is founded already")
+    require(bool(command.name), "a cluster needs a name")
+    require(len(members) == len(command.members), "two members have one name")
+    require(len(addresses) == len(command.members), "two members have one address")
+    require(any(member.role is Role.VOTER for member in command.members), "a cluster needs a voter")
     return replace(
         state,
         name=command.name,
@@ -139,26 +135,16 @@ def _seed(state: ClusterState, command: SeedCluster) -> ClusterState:
 
 
 def _take_office(state: ClusterState, command: TakeOffice) -> ClusterState:
-    _require(_member(state, command.node).role is Role.VOTER, "only a voter may take office")
+    require(find_member(state, command.node).role is Role.VOTER, "only a voter may take office")
     last = state.office
-    _require(last is None or command.term > last.term, "the office was taken in that term or later")
+    require(last is None or command.term > last.term, "the office was taken in that term or later")
     return replace(state, office=Office(node=command.node, term=command.term), transfer=None)
 
 
-def _order_transfer(state: ClusterState, command: OrderTransfer) -> ClusterState:
-    office = state.office
-    if office is None or office.term != command.term:
-        raise _RuleBrokenError("the office has changed hands meanwhile")
-    if command.to is not None:
-        _require(_member(state, command.to).role is Role.VOTER, f"{command.to} is no voter")
-        _require(command.to != office.node, f"{command.to} leads already")
-    return replace(state, transfer=Transfer(to=command.to))
-
-
 def _report(state: ClusterState, command: ReportIntroPoints) -> ClusterState:
-    _member(state, command.node)
+    find_member(state, command.node)
     _require_service(state, command.service)
-    _require(len(command.points) <= MAX_INTRO_POINTS, f"more than {MAX_INTRO_POINTS} points")
+    require(len(command.points) <= MAX_INTRO_POINTS, f"more than {MAX_INTRO_POINTS} points")
     _require_distinct([point.auth_key for point in command.points], "introduction point")
     key = command.service, command.node
     known = state.pool.get(key)
@@ -170,12 +156,12 @@ def _report(state: ClusterState, command: ReportIntroPoints) -> ClusterState:
     report = NodeReport(
         points=command.points, traits=command.traits, reported_at=command.reported_at
     )
-    return replace(state, pool=_with(state.pool, key, report))
+    return replace(state, pool=with_entry(state.pool, key, report))
 
 
 def _set_presence(state: ClusterState, command: SetPresence) -> ClusterState:
-    _require_office(state, command.office_node, command.office_term)
-    member = _member(state, command.node)
+    require_office(state, command.office_node, command.office_term)
+    member = find_member(state, command.node)
     if member.presence is command.presence:
         return state
     member = replace(member, presence=command.presence)
@@ -188,30 +174,30 @@ def _set_presence(state: ClusterState, command: SetPresence) -> ClusterState:
     }
     return replace(
         state,
-        members=_with(state.members, member.node, member),
+        members=with_entry(state.members, member.node, member),
         pool=MappingProxyType(pool),
     )
 
 
 def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
     wanted = command.reservation
-    _require_office(state, wanted.node, wanted.term)
+    require_office(state, wanted.node, wanted.term)
     known = _publication(state, command.service, command.period, wanted.reserved_at)
     _require_step(known, wanted.revision)
-    _require(bool(wanted.auth_keys), "a descriptor without introduction points is not published")
-    _require(
+    require(bool(wanted.auth_keys), "a descriptor without introduction points is not published")
+    require(
         len(wanted.auth_keys) <= state.policy.max_intro_points,
         f"more than {state.policy.max_intro_points} introduction points",
     )
     _require_distinct(wanted.auth_keys, "introduction point")
-    _require(bool(wanted.hsdirs), "no HSDir is named")
+    require(bool(wanted.hsdirs), "no HSDir is named")
     _require_distinct(wanted.hsdirs, "HSDir")
-    _require(len(wanted.digest) == 32, "the digest is not 32 bytes")  # noqa: PLR2004 - SHA-256
+    require(len(wanted.digest) == 32, "the digest is not 32 bytes")  # noqa: PLR2004 - SHA-256
     left = budget.spend(
         known.budget, state.policy, wanted.reserved_at, is_withdrawal=command.is_withdrawal
     )
     if left is None:
-        raise _RuleBrokenError("the upload budget is spent")
+        raise RuleBrokenError("the upload budget is spent")
     publication = Publication(
         period=command.period, floor=wanted.revision, budget=left, reservation=wanted
     )
@@ -219,10 +205,10 @@ def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
 
 
 def _raise_floor(state: ClusterState, command: RaiseFloor) -> ClusterState:
-    _require_office(state, command.office_node, command.office_term)
+    require_office(state, command.office_node, command.office_term)
     known = _publication(state, command.service, command.period, command.at)
     # No step limit: what an HSDir holds was signed with the master key, on whatever scale.
-    _require(
+    require(
         known.floor < command.floor <= MAX_FLOOR,
         f"floor {command.floor} is not above {known.floor}, or leaves no room for revisions",
     )
@@ -230,7 +216,7 @@ def _raise_floor(state: ClusterState, command: RaiseFloor) -> ClusterState:
 
 
 def _record_round(state: ClusterState, command: RecordRound) -> ClusterState:
-    _require_office(state, command.office_node, command.office_term)
+    require_office(state, command.office_node, command.office_term)
     known = state.publications.get((command.service, command.period.number))
     if (
         known is None
@@ -238,9 +224,9 @@ def _record_round(state: ClusterState, command: RecordRound) -> ClusterState:
         or known.reservation is None
         or known.reservation.revision != command.revision
     ):
-        raise _RuleBrokenError("that revision is not the one reserved last")
+        raise RuleBrokenError("that revision is not the one reserved last")
     hsdirs = frozenset(known.reservation.hsdirs)
-    _require(
+    require(
         command.accepted <= hsdirs and command.refused.keys() <= hsdirs,
         "an HSDir answered that was not asked",
     )
@@ -267,9 +253,9 @@ def _publication(
     _require_service(state, service)
     known = state.publications.get((service, period.number))
     if known is not None:
-        _require(known.period == period, "that period has another length")
+        require(known.period == period, "that period has another length")
         return known
-    _require(
+    require(
         not any(_is_past(period, other.period) for other in _of_service(state, service)),
         f"that period is more than {PERIODS_KEPT} below the newest",
     )
@@ -305,41 +291,17 @@ def _is_past(period: TimePeriod, newest: TimePeriod) -> bool:
     return period.number * period.length_min < oldest_start_min
 
 
-def _member(state: ClusterState, node: NodeId) -> Member:
-    member = state.members.get(node)
-    if member is None:
-        raise _RuleBrokenError(f"{node} is no member")
-    return member
-
-
 def _require_service(state: ClusterState, service: OnionAddress) -> None:
-    _require(service in state.services, "that service is not the cluster's")
-
-
-def _require_office(state: ClusterState, node: NodeId, term: Term) -> None:
-    _require(state.office == Office(node=node, term=term), f"{node} holds no office in term {term}")
+    require(service in state.services, "that service is not the cluster's")
 
 
 def _require_step(known: Publication, revision: RevisionCounter) -> None:
-    _require(revision > known.floor, f"revision {revision} is not above the floor {known.floor}")
-    _require(
+    require(revision > known.floor, f"revision {revision} is not above the floor {known.floor}")
+    require(
         revision <= known.floor + MAX_REVISION_STEP,
         f"revision {revision} is more than 2^34 above the floor {known.floor}",
     )
 
 
 def _require_distinct(values: Collection[object], what: str) -> None:
-    _require(len(set(values)) == len(values), f"one {what} is named twice")
-
-
-def _require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise _RuleBrokenError(rule)
-
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-def _with(entries: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
-    return MappingProxyType({**entries, key: value})
+    require(len(set(values)) == len(values), f"one {what} is named twice")

@@ -21,6 +21,7 @@ from typing import Any
 
 from rbcluster.core.commands import (
     Command,
+    EndMaintenance,
     EndTransfer,
     OrderTransfer,
     RaiseFloor,
@@ -28,6 +29,8 @@ from rbcluster.core.commands import (
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
+    SetDrained,
+    SetMaintenance,
     SetPresence,
     TakeOffice,
 )
@@ -147,6 +150,7 @@ _MEMBER = record(
     role=enum_of(Role),
     weight=integer(1, 2**16 - 1),
     presence=enum_of(Presence),
+    drained=BOOLEAN,
 )
 _POLICY = record(
     Policy,
@@ -193,6 +197,7 @@ _STATE = record(
     pool=mapping(pair(_ADDRESS, _NODE), _REPORT, _MAX_MEMBERS * MAX_SERVICES),
     office=optional(_OFFICE),
     transfer=optional(record(Transfer, to=optional(_NODE))),
+    maintenance_until=optional(_INSTANT),
     publications=mapping(pair(_ADDRESS, _COUNT), _PUBLICATION, _MAX_PUBLICATIONS),
 )
 
@@ -270,6 +275,12 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
     ),
     8: (OrderTransfer, record(OrderTransfer, to=optional(_NODE), term=_TERM)),
     9: (EndTransfer, record(EndTransfer, office_node=_NODE, office_term=_TERM)),
+    10: (SetDrained, record(SetDrained, node=_NODE, drained=BOOLEAN, force=BOOLEAN)),
+    11: (SetMaintenance, record(SetMaintenance, at=_INSTANT, until=optional(_INSTANT))),
+    12: (
+        EndMaintenance,
+        record(EndMaintenance, until=_INSTANT, office_node=_NODE, office_term=_TERM),
+    ),
 }
 _KINDS = {command_type: kind for kind, (command_type, _) in _COMMANDS.items()}
 

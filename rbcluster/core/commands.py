@@ -17,6 +17,8 @@ from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.time_period import TimePeriod
 
+MAX_MAINTENANCE_MS = 24 * 3_600_000  # our choice: a node that dies in it stays on show so long
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedCluster:
@@ -125,7 +127,36 @@ class EndTransfer:
     office_term: Term
 
 
-OperatorCommand = OrderTransfer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDrained:
+    """An operator takes a node's introduction points off the descriptors, or lets them back.
+
+    Unless forced, refused if no other node would be left on show.
+    """
+
+    node: NodeId
+    drained: bool
+    force: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMaintenance:
+    """An operator says until when the silence of nodes withdraws nobody."""
+
+    at: UnixMs  # when it was asked for
+    until: UnixMs | None  # at most `MAX_MAINTENANCE_MS` later; None: from now on it does again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndMaintenance:
+    """The office holder saw the end of a maintenance come. Refused if that was moved meanwhile."""
+
+    until: UnixMs
+    office_node: NodeId
+    office_term: Term
+
+
+OperatorCommand = OrderTransfer | SetDrained | SetMaintenance
 """What a person decides: enters by any node's API (`agent/admission.py` says from whom)."""
 
 Command = (
@@ -137,6 +168,7 @@ Command = (
     | RaiseFloor
     | RecordRound
     | EndTransfer
+    | EndMaintenance
     | OperatorCommand
 )
 

@@ -1,8 +1,9 @@
 """plan: what should be on the HSDirs now, a pure function of the replicated state and the network.
 
-For each service two descriptors, first and second; in each, the introduction points of all live
-nodes as far as `selection.py` lets them in. Which slot belongs to which period and SRV comes from
-the consensus alone. `decide.py` compares the result with what was published.
+For each service two descriptors, first and second; in each, the introduction points of all nodes
+that are neither silent nor drained, as far as `selection.py` lets them in. Which slot belongs to
+which period and SRV comes from the consensus alone. `decide.py` compares the result with what was
+published.
 
 The points are shown in the order of a keyed hash of their auth keys: to an onlooker it looks
 shuffled, so no node stands first for being first, and yet two publications show the same points in
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from rbcluster.core.codec import encode_content
 from rbcluster.core.ids import NodeId
 from rbcluster.core.selection import select_points
-from rbcluster.core.state import ClusterState, NodeReport, Policy, Presence, PublicationKey
+from rbcluster.core.state import ClusterState, NodeReport, Policy, PublicationKey
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
@@ -133,11 +134,11 @@ def _plan_service(
 
 
 def _live_reports(state: ClusterState, service: OnionAddress) -> dict[NodeId, NodeReport]:
-    """Find what the live members hold for a service, by node."""
+    """Find what the members that may be shown hold for a service, by node."""
     return {
         node: state.pool[service, node]
         for node, member in sorted(state.members.items())
-        if member.presence is Presence.LIVE and (service, node) in state.pool
+        if member.may_be_shown and (service, node) in state.pool
     }
 
 

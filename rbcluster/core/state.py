@@ -47,11 +47,17 @@ class Member:
     role: Role = Role.VOTER
     weight: int = 1  # share of introduction points against the others; >= 1
     presence: Presence = Presence.LIVE  # set by the office holder only
+    drained: bool = False  # set by an operator: not to be shown, for it is about to be stopped
 
     def __post_init__(self) -> None:
         if self.weight < 1:
             msg = f"node {self.node}: weight must be at least 1, not {self.weight}"
             raise ValueError(msg)
+
+    @property
+    def may_be_shown(self) -> bool:
+        """Whether its introduction points count."""
+        return self.presence is Presence.LIVE and not self.drained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +167,7 @@ class ClusterState:
     pool: Mapping[PoolKey, NodeReport] = field(default_factory=lambda: MappingProxyType({}))
     office: Office | None = None
     transfer: Transfer | None = None  # asked of this very office; gone with it, or when it failed
+    maintenance_until: UnixMs | None = None  # until then silence withdraws nobody; None: it does
     publications: Mapping[PublicationKey, Publication] = field(
         default_factory=lambda: MappingProxyType({})
     )

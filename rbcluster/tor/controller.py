@@ -9,6 +9,7 @@ Overview::
       |- run()                    supervise; never returns
       |- status, consensus        what is known now
       |- intro_points(address)    this node's live points, or None
+      |- num_visitors             who are connected now, or None
       |- upload(...), fetch(...)  one descriptor to or from one HSDir
       +- on_change                called when any of the first three has changed
 """
@@ -94,6 +95,11 @@ class TorController:
         if self.status.faults:
             return LocalIntroPoints.none()
         return self._session.intro.live_points(address)
+
+    @property
+    def num_visitors(self) -> int | None:
+        """How many visitors are connected to this node's services; None while that is not known."""
+        return self._session.intro.num_visitors if self._failure is None else None
 
     async def upload(
         self,

@@ -1,5 +1,7 @@
 """Keeps a node's introduction points true: tor's events in, verified live points out.
 
+It also counts visitors (`visitor_watcher.py`), who are told of by the same lines.
+
 It joins the circuits that stand (`intro_watcher.py`) with the snapshots that tor gives
 (`intro_source.py`), and reads each again when an event says so, or after a minute.
 
@@ -26,6 +28,7 @@ from rbcluster.tor.hs_desc import HsDescAction, parse_hs_desc
 from rbcluster.tor.intro_source import LocalIntroPoints, read_intro_points
 from rbcluster.tor.intro_watcher import IntroWatch
 from rbcluster.tor.settings import ServiceSettings
+from rbcluster.tor.visitor_watcher import VisitorWatch
 
 SAFETY_NET_S = 60.0  # ours: circuits and snapshots are read this often, whatever events said
 
@@ -39,6 +42,7 @@ class IntroFollower:
         self._services = services
         self._on_change = on_change  # called whenever points may have changed
         self._watch = IntroWatch()
+        self._visitors = VisitorWatch()
         self._snapshots: dict[str, LocalIntroPoints] = {}  # all points, by the address's label
         self._warnings: dict[str, str] = {}  # by the address's label
         self._wake = asyncio.Event()
@@ -48,6 +52,12 @@ class IntroFollower:
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each service whose snapshot can't be used."""
         return tuple(self._warnings.values())
+
+    @property
+    def num_visitors(self) -> int | None:
+        """Visitors of these services who are connected now; None while that is not known."""
+        labels = frozenset(service.address.label for service in self._services)
+        return self._visitors.num_visitors(labels) if self._has_read_circuits else None
 
     def live_points(self, address: OnionAddress) -> LocalIntroPoints | None:
         """Return the points whose circuits stand, perhaps none; None while that is not known."""
@@ -68,6 +78,7 @@ class IntroFollower:
         watch = self._watch
         if event.kind in {"CIRC", "CIRC_MINOR"}:
             watch = watch.after_circuit(event.text, now)
+            self._visitors = self._visitors.after_circuit(event.text)
         elif (change := parse_hs_desc(event)) and change.action is HsDescAction.CREATED:
             watch = watch.after_rotation(change.service, now)
         if watch is not self._watch:
@@ -105,9 +116,11 @@ class IntroFollower:
 
     async def _read_circuits(self, connection: ControlConnection) -> None:
         self._watch = self._watch.before_snapshot()
+        self._visitors = self._visitors.before_snapshot()
         circuits = await connection.getinfo("circuit-status")
         lines = circuits.decode("utf-8", "replace").splitlines()
         self._watch = self._watch.after_snapshot(lines, asyncio.get_running_loop().time())
+        self._visitors = self._visitors.after_snapshot(lines)
         self._has_read_circuits = True
 
     async def _read_snapshot(

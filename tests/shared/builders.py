@@ -12,13 +12,17 @@ from rbcluster.core.apply import apply
 from rbcluster.core.commands import (
     Applied,
     Command,
+    EndMaintenance,
     EndTransfer,
     OrderTransfer,
     RaiseFloor,
     RecordRound,
+    Refused,
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
+    SetDrained,
+    SetMaintenance,
     SetPresence,
     TakeOffice,
 )
@@ -90,6 +94,14 @@ def after(commands: Iterable[Command], state: ClusterState | None = None) -> Clu
 def folded(commands: Sequence[Command], state: ClusterState | None = None) -> ClusterState:
     """The state after commands, applied or refused."""
     return reduce(lambda s, command: apply(s, command)[0], commands, state or ClusterState())
+
+
+def refusal(state: ClusterState, command: Command) -> str:
+    """The rule that a command breaks; it must leave the very same state."""
+    unchanged, verdict = apply(state, command)
+    assert unchanged is state
+    assert isinstance(verdict, Refused)
+    return verdict.rule
 
 
 def take_office(node: NodeId = ADA, term: int = 1) -> TakeOffice:
@@ -195,6 +207,20 @@ def end_transfer(node: NodeId = ADA, term: int = 1) -> EndTransfer:
     return EndTransfer(office_node=node, office_term=Term(term))
 
 
+def drain(node: NodeId = CYD, *, drained: bool = True, force: bool = False) -> SetDrained:
+    return SetDrained(node=node, drained=drained, force=force)
+
+
+def maintenance(until: int | None = NOW + 1_800_000) -> SetMaintenance:
+    return SetMaintenance(at=NOW, until=None if until is None else UnixMs(until))
+
+
+def end_maintenance(
+    until: int = NOW + 1_800_000, node: NodeId = ADA, term: int = 1
+) -> EndMaintenance:
+    return EndMaintenance(until=UnixMs(until), office_node=node, office_term=Term(term))
+
+
 FOUNDED = after([SEED])
 IN_OFFICE = after([SEED, take_office()])
 
@@ -226,6 +252,12 @@ _OTHERS: tuple[Command, ...] = (  # what goes on beside, much of it against some
     order_transfer(EVE),
     order_transfer(CYD),
     end_transfer(BOB, 2),
+    drain(MALLORY),
+    drain(EVE),
+    maintenance(),
+    maintenance(None),
+    maintenance(NOW),
+    end_maintenance(),
 )
 _ACTS = (
     *["reserve"] * 5,
@@ -238,6 +270,7 @@ _ACTS = (
     "report",
     "transfer",
     "end transfer",
+    "drain",
     "repeat",
 )
 _Act = tuple[str, int, int, Command]  # what to do, two dice to choose by, and something else
@@ -279,6 +312,7 @@ def _follow(log: Sequence[Command], state: ClusterState, act: _Act) -> Command:
         "report": report(NODES[one % 3], *map(point, range(two))),
         "transfer": order_transfer((*NODES, None)[one % 4], term),
         "end transfer": end_transfer(node, term),
+        "drain": drain(NODES[one % 3], drained=two > 2, force=two > 4),
         "repeat": log[-1 - one % len(log)],  # perhaps after its office has ended
     }
     return likely.get(what, other)

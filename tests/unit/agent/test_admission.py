@@ -149,6 +149,7 @@ def test_bytes_that_are_no_command_are_refused(data: bytes) -> None:
         builders.record_round(7, node=BOB),
         builders.reserve(7, node=BOB),
         builders.end_transfer(BOB),
+        builders.end_maintenance(node=BOB),
     ],
     ids=lambda command: type(command).__name__,
 )
@@ -157,16 +158,28 @@ def test_what_only_a_leader_may_say_is_taken_from_nobody_else(command: Command) 
     assert verdict(command, sender=ADA) is None
 
 
+DECISIONS = (builders.order_transfer(), builders.drain(), builders.maintenance())
+
+
+@pytest.mark.parametrize("command", DECISIONS, ids=lambda command: type(command).__name__)
 @pytest.mark.parametrize("sender", [ADA, BOB, CYD])
-def test_operator_may_decide_by_way_of_any_voter(sender: NodeId) -> None:
-    assert verdict(builders.order_transfer(), sender=sender) is None
+def test_operator_may_decide_by_way_of_any_voter(sender: NodeId, command: Command) -> None:
+    assert verdict(command, sender=sender) is None
 
 
+@pytest.mark.parametrize("command", DECISIONS, ids=lambda command: type(command).__name__)
 @pytest.mark.parametrize("sender", [builders.EVE, builders.MALLORY])
-def test_operator_on_a_node_that_could_never_lead_is_sent_to_a_voter(sender: NodeId) -> None:
-    assert verdict(builders.order_transfer(), sender=sender) == (
+def test_operator_on_a_node_that_could_never_lead_is_sent_to_a_voter(
+    sender: NodeId, command: Command
+) -> None:
+    assert verdict(command, sender=sender) == (
         f"{sender} has no vote, so it may not pass on such a request: ask on ada, bob, cyd"
     )
+
+
+def test_learner_may_be_drained_by_its_own_operator() -> None:
+    assert verdict(builders.drain(builders.EVE), sender=builders.EVE) is None
+    assert verdict(builders.drain(builders.MALLORY), sender=builders.MALLORY) is not None
 
 
 def test_leader_may_report_points_of_its_own() -> None:

@@ -9,8 +9,8 @@ import pytest
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import NoLeader, OutcomeUnknown, RuleBroken
 from rbcluster.tor.settings import TorStatus
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
-from tests.unit.agent.world import ADA, BOB, CYD, World, eventually
+from tests.unit.agent.test_publishing import EVERY_POINT, in_world, office_holder, shows
+from tests.unit.agent.world import ADA, BOB, CYD, NAMES, World, eventually
 
 
 @pytest.mark.parametrize("asked", [ADA, BOB], ids=["on the leader", "on a follower"])
@@ -50,7 +50,7 @@ def test_transfer_that_nobody_takes_is_tried_once_and_told() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)
         world.keeps_leader = True
-        with pytest.raises(RuleBroken, match="ada still leads: bob did not take the leadership"):
+        with pytest.raises(RuleBroken, match="ada still leads: bob did not take over"):
             await world.nodes[CYD].operator.transfer(BOB)
         await asyncio.sleep(10)
         assert world.num_transfers == 1
@@ -105,5 +105,159 @@ def test_lost_answer_leaves_it_open_whether_it_was_done() -> None:
         world.loses = lambda _: True
         with pytest.raises(OutcomeUnknown, match="it may have been done, or not: it got lost"):
             await world.nodes[BOB].operator.transfer(CYD)
+
+    in_world(scenario)
+
+
+# --- draining
+
+
+WITHOUT_CYD = EVERY_POINT - {21, 22, 23}
+
+
+@pytest.mark.parametrize("asked", NAMES)
+def test_drained_node_leaves_the_descriptor_and_comes_back(asked: NodeId) -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        operator = world.nodes[asked].operator
+        assert await operator.drain(CYD, force=False) == 2
+        await eventually(shows(world, *WITHOUT_CYD), limit_s=2)
+        await operator.undrain(CYD)
+        await eventually(shows(world, *EVERY_POINT), limit_s=20)
+        assert world.leader == ADA
+
+    in_world(scenario)
+
+
+def test_leader_hands_over_before_it_is_drained() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        seen: list[tuple[NodeId | None, bool]] = []
+        world.nodes[CYD].cluster.subscribe(
+            lambda: seen.append((office_holder(world), world.state.members[ADA].drained))
+        )
+        await world.nodes[CYD].operator.drain(ADA, force=False)
+        assert (ADA, True) not in seen
+        assert (BOB, True) in seen
+        await eventually(shows(world, *EVERY_POINT - {1, 2, 3}), limit_s=5)
+
+    in_world(scenario)
+
+
+def test_leader_that_nobody_relieves_is_not_drained_unless_forced() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.keeps_leader = True
+        with pytest.raises(RuleBroken, match="ada still leads"):
+            await world.nodes[BOB].operator.drain(ADA, force=False)
+        assert not world.state.members[ADA].drained
+        await world.nodes[BOB].operator.drain(ADA, force=True)
+        assert world.state.members[ADA].drained
+
+    in_world(scenario)
+
+
+def test_last_node_on_show_keeps_the_leadership_when_its_drain_is_refused() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        for node in (BOB, CYD):
+            await world.nodes[BOB].operator.drain(node, force=False)
+        with pytest.raises(RuleBroken, match="refused: no node would be left on show"):
+            await world.nodes[BOB].operator.drain(ADA, force=False)
+        assert (world.leader, world.num_transfers) == (ADA, 0)
+        assert await world.nodes[BOB].operator.drain(ADA, force=True) == 0
+
+    in_world(scenario)
+
+
+def test_drained_node_that_is_elected_hands_over_to_one_that_is_not() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        for node in (BOB, CYD):
+            await world.nodes[ADA].operator.drain(node, force=False)
+        world.elect(BOB)
+        await eventually(lambda: office_holder(world) == ADA, limit_s=5)
+        world.kill(ADA)
+        world.elect(CYD)
+        await asyncio.sleep(10)
+        assert world.leader == CYD  # nobody would do better
+
+    in_world(scenario)
+
+
+def test_drained_node_leads_rather_than_one_that_can_not_publish() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        await world.nodes[ADA].operator.drain(BOB, force=False)
+        world.tors[ADA].status = world.tors[CYD].status = TorStatus()
+        world.ring()
+        await eventually(lambda: office_holder(world) == BOB, limit_s=5)
+        await asyncio.sleep(10)
+        assert world.leader == BOB
+
+    in_world(scenario)
+
+
+def test_heartbeats_tell_how_many_visitors_are_connected() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.tors[CYD].num_visitors = 7
+        world.tors[BOB].num_visitors = None
+        await asyncio.sleep(1.1)
+        visitors = {node["name"]: node["visitors"] for node in world.nodes[ADA].status()["nodes"]}
+        assert visitors == {"ada": 0, "bob": None, "cyd": 7}
+
+    in_world(scenario)
+
+
+# --- maintenance
+
+
+def test_in_maintenance_silence_withdraws_nobody_until_it_ends_by_itself() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        until = await world.nodes[BOB].operator.maintain(60_000)
+        assert until == world.clocks[BOB].wall_ms() - 10 + 60_000  # what the proposal took
+        world.kill(CYD)
+        await asyncio.sleep(59)
+        assert world.on_show() == {frozenset(EVERY_POINT)}
+        assert world.state.maintenance_until == until
+        await eventually(shows(world, *WITHOUT_CYD), limit_s=3)
+        assert world.state.maintenance_until is None
+
+    in_world(scenario)
+
+
+def test_maintenance_ends_when_the_operator_says_so() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        await world.nodes[BOB].operator.maintain(1_800_000)
+        world.kill(CYD)
+        await asyncio.sleep(20)
+        assert await world.nodes[BOB].operator.maintain(None) is None
+        await eventually(shows(world, *WITHOUT_CYD), limit_s=2)
+
+    in_world(scenario)
+
+
+def test_maintenance_outlives_the_leader_who_saw_it_begin() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        await world.nodes[BOB].operator.maintain(40_000)
+        world.kill(ADA)
+        world.elect(BOB)
+        await asyncio.sleep(30)
+        assert world.on_show() == {frozenset(EVERY_POINT)}
+        await eventually(shows(world, *EVERY_POINT - {1, 2, 3}), limit_s=13)
+
+    in_world(scenario)
+
+
+def test_in_maintenance_a_node_whose_tor_lost_its_circuits_leaves_as_ever() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        await world.nodes[BOB].operator.maintain(60_000)
+        world.hold(CYD)
+        await eventually(shows(world, *WITHOUT_CYD), limit_s=2)
 
     in_world(scenario)

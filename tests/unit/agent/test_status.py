@@ -18,6 +18,8 @@ from rbcluster.core.commands import (
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
+    SetDrained,
+    SetMaintenance,
     SetPresence,
     TakeOffice,
 )
@@ -117,7 +119,7 @@ def _round(
 
 def heard(*, faults: tuple[str, ...] = (), ago_s: float = 0.5, offset_ms: int = 0) -> PeerRecord:
     tor = TorSummary(connected=True, version="0.4.9.11", bootstrapped=100)
-    heartbeat = Heartbeat(sent_at_ms=NOW_MS, faults=faults, tor=tor, version="9.9")
+    heartbeat = Heartbeat(sent_at_ms=NOW_MS, faults=faults, tor=tor, visitors=4, version="9.9")
     return PeerRecord(
         heartbeat=heartbeat, heard_at=Monotonic(100 - ago_s), clock_offset_ms=offset_ms
     )
@@ -216,8 +218,17 @@ def test_every_number_of_the_cluster_is_told() -> None:
         "quorum": 2,
         "has_quorum": True,
         "failures_tolerated": 1,
+        "maintenance_until": None,
         "state_digest": state_digest(HEALTHY.state).hex(),
     }
+
+
+def test_the_end_of_a_maintenance_is_told() -> None:
+    until = UnixMs(NOW_MS + 1_800_000)
+    state = after([SetMaintenance(at=NOW_MS, until=until)], HEALTHY.state)
+    document = status_document(replace(HEALTHY, state=state))
+    assert document["cluster"]["maintenance_until"] == "2026-03-01T16:00:00+00:00"
+    assert document["health"] == "healthy"
 
 
 def test_only_reachable_voters_can_be_spared() -> None:
@@ -251,6 +262,8 @@ def test_every_field_of_a_peer_is_told() -> None:
         "address": "bob:1",
         "role": "voter",
         "state": "follower",
+        "drained": False,
+        "visitors": 4,
         "intro_points": 1,
         "on_show": 1,
         "last_contact_seconds": 2.0,
@@ -264,9 +277,20 @@ def test_every_field_of_a_peer_is_told() -> None:
 
 def test_what_is_not_known_of_a_node_is_null() -> None:
     node = told_of(without(HEALTHY, BOB), BOB)
-    unknown = ("last_contact_seconds", "can_publish", "clock_offset_seconds", "version")
-    assert [node[key] for key in unknown] == [None] * 4  # type: ignore[literal-required]
+    unknown = ("last_contact_seconds", "can_publish", "clock_offset_seconds", "visitors", "version")
+    assert [node[key] for key in unknown] == [None] * 5  # type: ignore[literal-required]
     assert node["tor"] == {"connected": False, "version": None, "bootstrapped": None}
+
+
+def test_drained_node_is_told_and_is_no_fault() -> None:
+    state = published(after([SetDrained(node=BOB, drained=True, force=False)], founded()))
+    document = status_document(told_by(state))
+    assert [node["name"] for node in document["nodes"] if node["drained"]] == ["bob"]
+    assert (told_of(told_by(state), BOB)["state"], told_of(told_by(state), BOB)["on_show"]) == (
+        "follower",
+        0,
+    )
+    assert document["health"] == "healthy"
 
 
 def presence(state: ClusterState, node: NodeId) -> ClusterState:

@@ -229,6 +229,7 @@ class ModelTor:
         self.status = TorStatus(connected=True, version="0.4.9.11", bootstrapped=100)
         self.local: dict[OnionAddress, LocalIntroPoints] = {}  # none: not known
         self.bug: Exception | None = None  # raised when it is asked for its points
+        self.num_visitors: int | None = 0
 
     @property
     def consensus(self) -> ConsensusView | None:

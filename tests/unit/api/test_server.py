@@ -27,6 +27,7 @@ STATUS: Any = {
         "quorum": 1,
         "has_quorum": False,
         "failures_tolerated": 0,
+        "maintenance_until": None,
         "state_digest": "",
     },
     "self": "a",

@@ -107,6 +107,22 @@ def test_a_node_that_is_not_linked_is_shown_as_no_fault(
     assert "HEALTHY" in draw(healthy)
 
 
+def test_a_drained_node_is_marked_and_always_has_a_line(
+    healthy: StatusDocument, peer: NodeStatus, draw: Draw
+) -> None:
+    healthy["nodes"] += [{**peer, "name": f"n{number}"} for number in range(97)]
+    healthy["nodes"][50] = {**peer, "name": "n47", "drained": True, "on_show": 0}
+    assert [line.split()[:5] for line in draw(healthy).splitlines() if "n47" in line] == [
+        ["●", "n47", "follower,", "drained", "0"]
+    ]
+
+
+def test_a_maintenance_says_when_it_ends(healthy: StatusDocument, draw: Draw) -> None:
+    assert "maintenance" not in draw(healthy)
+    healthy["cluster"]["maintenance_until"] = "2026-02-06T14:42:00+00:00"
+    assert "maintenance: silent nodes stay on show; ends by itself, in 12 min\n" in draw(healthy)
+
+
 def test_many_hsdirs_are_counted_rather_than_drawn(healthy: StatusDocument, draw: Draw) -> None:
     (service,) = healthy["services"]
     service["descriptors"][0]["hsdirs"] *= 4

@@ -17,7 +17,6 @@ from rbcluster.core.state import (
     Presence,
     Publication,
     Role,
-    Transfer,
 )
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.time_period import TimePeriod
@@ -36,25 +35,21 @@ from tests.shared.builders import (
     SEED,
     SHOP,
     after,
+    drain,
+    end_maintenance,
     end_transfer,
+    maintenance,
     order_transfer,
     period,
     point,
     raise_floor,
     record_round,
+    refusal,
     report,
     reserve,
     set_presence,
     take_office,
 )
-
-
-def refusal(state: ClusterState, command: Command) -> str:
-    """The rule that a command breaks; it must leave the very same state."""
-    unchanged, verdict = apply(state, command)
-    assert unchanged is state
-    assert isinstance(verdict, Refused)
-    return verdict.rule
 
 
 def publication(state: ClusterState, number: int = 20_000) -> Publication:
@@ -88,6 +83,9 @@ def test_a_cluster_is_founded_once() -> None:
         record_round(1),
         order_transfer(),
         end_transfer(),
+        drain(),
+        maintenance(),
+        end_maintenance(),
     ],
     ids=lambda command: type(command).__name__,
 )
@@ -148,42 +146,13 @@ def test_office_is_refused_to_others_and_in_old_terms(command: Command, rule: st
         raise_floor(5),
         record_round(4),
         end_transfer(),
+        end_maintenance(),
     ],
     ids=lambda command: type(command).__name__,
 )
 def test_a_deposed_office_holder_is_refused(command: Command) -> None:
     state = after([reserve(4), take_office(BOB, 2)], IN_OFFICE)
     assert refusal(state, command) == "ada holds no office in term 1"
-
-
-def test_an_order_to_hand_over_stands_until_the_office_holder_ends_it() -> None:
-    ordered = after([order_transfer(BOB)], IN_OFFICE)
-    assert ordered.transfer == Transfer(to=BOB)
-    assert after([order_transfer(None)], IN_OFFICE).transfer == Transfer(to=None)
-    assert refusal(ordered, end_transfer(BOB, 1)) == "bob holds no office in term 1"
-    assert after([end_transfer()], ordered).transfer is None
-
-
-def test_an_order_to_hand_over_ends_with_the_office() -> None:
-    assert after([order_transfer(BOB), take_office(CYD, 2)], IN_OFFICE).transfer is None
-
-
-@pytest.mark.parametrize(
-    ("command", "rule"),
-    [
-        (order_transfer(BOB, term=0), "the office has changed hands meanwhile"),
-        (order_transfer(BOB, term=2), "the office has changed hands meanwhile"),
-        (order_transfer(ADA), "ada leads already"),
-        (order_transfer(EVE), "eve is no voter"),
-        (order_transfer(MALLORY), "mallory is no member"),
-    ],
-)
-def test_an_order_that_nobody_could_follow_is_refused(command: Command, rule: str) -> None:
-    assert refusal(IN_OFFICE, command) == rule
-
-
-def test_nobody_is_ordered_before_the_office_is_taken() -> None:
-    assert refusal(FOUNDED, order_transfer()) == "the office has changed hands meanwhile"
 
 
 def test_nobody_holds_office_before_it_is_taken() -> None:

@@ -31,6 +31,7 @@ from tests.shared.builders import (
     IN_OFFICE,
     SHOP,
     after,
+    drain,
     point,
     report,
     set_presence,
@@ -96,6 +97,12 @@ def test_what_a_withdrawn_node_reports_does_not_count_until_it_is_back() -> None
     assert held_by(wanted_in(gone)) == {("bob", 3), ("cyd", 4)}
     back = after([set_presence(ADA, Presence.LIVE)], gone)
     assert wanted_in(back) == wanted_in(POOLED)
+
+
+def test_what_a_drained_node_holds_is_not_wanted_until_it_is_let_back() -> None:
+    gone = after([drain(ADA)], POOLED)
+    assert held_by(wanted_in(gone)) == {("bob", 3), ("cyd", 4)}
+    assert wanted_in(after([drain(ADA, drained=False)], gone)) == wanted_in(POOLED)
 
 
 def test_a_service_nobody_holds_points_for_wants_an_empty_descriptor() -> None:

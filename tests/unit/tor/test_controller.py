@@ -344,3 +344,22 @@ async def test_a_bug_in_a_session_is_logged_and_a_new_session_is_begun(
     await asyncio.wait([running])
     assert told == ["a bug ended the session with tor, see the log; it is begun anew"]
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_visitors_are_counted_once_there_is_a_session(
+    port: FakeControlPort, watched: Watched
+) -> None:
+    tor = watched.tor
+    assert tor.num_visitors is None
+
+    async def reaches(num: int) -> None:
+        async with asyncio.timeout(20):
+            while tor.num_visitors != num:  # noqa: ASYNC110 - visitors come and go unannounced
+                await asyncio.sleep(0.01)
+
+    joined = f"PURPOSE=HS_SERVICE_REND HS_STATE=HSSR_JOINED REND_QUERY={ADDRESS.label}"
+    await reaches(0)
+    port.send(f"CIRC_MINOR 70 PURPOSE_CHANGED {joined}")
+    await reaches(1)
+    port.send(f"CIRC 70 CLOSED {joined} REASON=FINISHED")
+    await reaches(0)

@@ -4,6 +4,7 @@ Run: ``python -m bench.raft [--trials 20]``. Prints median and 95th percentile.
 
 - ``new leader``: from kill -9 of the leader until another node has been elected
 - ``next commit``: from kill -9 until a survivor has committed a command
+- ``cut off``: from stopping both followers until the leader says that it leads no longer
 - ``hand-over``: from the request on the leader until the new leader has committed a command
 - ``commit``: one at a time, proposed on the leader or on a follower; and 64 at a time
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -70,6 +72,24 @@ def is_led_by_another(cluster: ProcessCluster, old: NodeProcess) -> bool:
     return any(n.seen.role == "leader" and n is not old for n in cluster.nodes.values())
 
 
+async def cut_off(cluster: ProcessCluster, trials: int) -> None:
+    """Let both followers freeze, again and again."""
+    took: list[float] = []
+    for _ in range(trials):
+        old = await cluster.leader()
+        await asyncio.sleep(SETTLE_S)
+        followers = [node for node in cluster.nodes.values() if node is not old]
+        began = time.monotonic()
+        for node in followers:
+            node.process.send_signal(signal.SIGSTOP)
+        await cluster.until(lambda old=old: old.seen.role != "leader")  # type: ignore[misc]
+        took.append(old.seen.at - began)
+        for node in followers:
+            node.process.send_signal(signal.SIGCONT)
+        await commit_anywhere(cluster, "after the cut")
+    show("cut off to stepped down", took)
+
+
 async def throughput(cluster: ProcessCluster) -> None:
     """Commit many commands."""
     leader = await cluster.leader()
@@ -90,6 +110,7 @@ async def main(trials: int) -> None:
         async with running_processes(Path(directory), "abc") as cluster:
             await throughput(cluster)
             await hand_over(cluster, trials)
+            await cut_off(cluster, trials)
             await failover(cluster, trials)
 
 

@@ -2,6 +2,10 @@
 
 Not here: limits on sizes (`limits.py`). Raft paper 5.6: broadcast time << election time-out << time
 between failures.
+
+A leader steps down before its followers may elect another (`leader_fallback_s` is below
+`election_min_s`), so at most one node acts as leader at a time, as far as clocks run alike. That is
+a courtesy; what keeps two from publishing is the log.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ class RaftProfile:
     election_min_s: float  # silence of the leader after which the first follower stands
     election_max_s: float  # ... and the last one
     leader_fallback_s: float  # a leader unheard by a majority for this long steps down
+    forget_leader_s: float  # a leader not heard for this long is a leader no longer
     ping_s: float  # a link carries at least one frame in this time
     link_timeout_s: float  # a link on which nothing arrives for this long is dead
     connect_timeout_s: float  # TCP, TLS and greeting together
@@ -34,8 +39,10 @@ class RaftProfile:
     def __post_init__(self) -> None:
         if not 0 < 3 * self.append_s < self.election_min_s < self.election_max_s:
             raise ValueError("election_min_s must exceed 3 append_s, election_max_s must exceed it")
-        if not self.append_s < self.leader_fallback_s:
-            raise ValueError("leader_fallback_s must exceed append_s")
+        if not self.append_s < self.leader_fallback_s < self.election_min_s:
+            raise ValueError("leader_fallback_s must lie between append_s and election_min_s")
+        if not self.election_max_s <= self.forget_leader_s:
+            raise ValueError("forget_leader_s must not be below election_max_s")
         if not 0 < 2 * self.ping_s < self.link_timeout_s:
             raise ValueError("link_timeout_s must exceed 2 ping_s")
         if not 0 < self.redial_min_s <= self.redial_max_s:
@@ -46,9 +53,8 @@ LAN = RaftProfile(
     append_s=0.05,
     election_min_s=0.3,
     election_max_s=0.6,
-    # A busy machine may freeze the loop for a quarter of a second, and a disk take as long: 0.1 s
-    # did not flap when idle, but there is nothing to gain, for a cut-off leader can't commit.
-    leader_fallback_s=1.0,
+    leader_fallback_s=0.2,
+    forget_leader_s=1.0,
     ping_s=1.0,
     link_timeout_s=4.0,
     connect_timeout_s=4.0,
@@ -60,7 +66,8 @@ WAN = RaftProfile(
     append_s=0.25,
     election_min_s=1.5,
     election_max_s=3.0,
-    leader_fallback_s=4.0,
+    leader_fallback_s=1.0,
+    forget_leader_s=4.0,
     ping_s=1.5,
     link_timeout_s=5.0,
     connect_timeout_s=5.0,

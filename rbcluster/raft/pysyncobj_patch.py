@@ -144,6 +144,7 @@ class Replica(SyncObj):
         self._append_wanted = False
         self._counted_votes: tuple[int, set[PeerNode]] = (0, set())
         self._leader_heard_at = float("-inf")
+        self._ticked_at = monotonic()
         self._outbox = Outbox(self._send)
         super().__init__(
             None if parts.is_learner else parts.node,
@@ -168,6 +169,7 @@ class Replica(SyncObj):
         """
         self._parts.journal.flush()  # a leader counts its own entries as durable
         self._forgive_lateness()
+        self._forgive_unread_answers()
         if self._parts.journal.size_bytes > self._parts.profile.compact_bytes:
             self.forceLogCompaction()
         self.doTick(0.0)
@@ -188,6 +190,18 @@ class Replica(SyncObj):
         if 0 < deadline < now - profile.election_min_s / 2:
             self._SyncObj__raftElectionDeadline = now + self._spread() + profile.election_min_s
 
+    def _forgive_unread_answers(self) -> None:
+        """Don't step down because this process did not listen: who was frozen has answers to read.
+
+        A leader ticks once an append period; by what it is late, all its peers are heard later.
+        """
+        now = monotonic()
+        late_s = now - self._ticked_at - self._parts.profile.append_s
+        self._ticked_at = now
+        if self._isLeader() and late_s > self._parts.profile.append_s:
+            answered = self._SyncObj__lastResponseTime
+            answered.update({node: min(now, at + late_s) for node, at in answered.items()})
+
     def _spread(self) -> float:
         """Choose a random part of the span in which elections begin, so that votes don't split."""
         profile = self._parts.profile
@@ -204,7 +218,7 @@ class Replica(SyncObj):
             if self._may_stand():
                 deadlines.append(self._SyncObj__raftElectionDeadline)
             if self.hears_leader():
-                deadlines.append(self._leader_heard_at + self._parts.profile.leader_fallback_s)
+                deadlines.append(self._leader_heard_at + self._parts.profile.forget_leader_s)
         if not deadlines:
             return None
         return max(0.0, min(deadlines) - monotonic()) + 0.001  # "due" is strictly after
@@ -369,8 +383,8 @@ class Replica(SyncObj):
         return leader if isinstance(leader, PeerNode) else None
 
     def hears_leader(self) -> bool:
-        """Tell whether a leader was heard within the fallback time."""
-        return monotonic() - self._leader_heard_at < self._parts.profile.leader_fallback_s
+        """Tell whether a leader was heard not so long ago."""
+        return monotonic() - self._leader_heard_at < self._parts.profile.forget_leader_s
 
     def is_heard_by_majority(self) -> bool:
         """Tell whether a majority, this leader included, answered within the fallback time."""

@@ -26,7 +26,7 @@ class RaftView:
     """A snapshot of Raft's live state on one node; never an input of the state machine."""
 
     role: Role
-    leader: NodeId | None  # None also when it has been silent for `leader_fallback_s`
+    leader: NodeId | None  # None also when it has been silent for `forget_leader_s`
     term: Term
     commit_index: LogIndex
     last_applied: LogIndex

@@ -29,7 +29,8 @@ PATIENT = replace(
     LAN,
     election_min_s=2 * LIMIT_S,
     election_max_s=3 * LIMIT_S,
-    leader_fallback_s=2 * LIMIT_S,
+    leader_fallback_s=1.9 * LIMIT_S,
+    forget_leader_s=3 * LIMIT_S,
     link_timeout_s=2 * LIMIT_S,
     connect_timeout_s=2 * LIMIT_S,
 )

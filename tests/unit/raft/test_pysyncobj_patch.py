@@ -135,6 +135,45 @@ def test_a_link_that_comes_up_does_not_undo_a_hand_over(bench: Bench) -> None:
     assert bench.replica.is_candidate()
 
 
+def lead(bench: Bench) -> None:
+    bench.stand()
+    for peer in (B, C):
+        bench.replica.receive(peer, {"type": "response_vote", "term": 1})
+    bench.replica.tick()
+    assert bench.replica.is_leader()
+
+
+def let_answers_age(bench: Bench, seconds: float) -> None:
+    answered = bench.replica._SyncObj__lastResponseTime
+    answered.update({node: at - seconds for node, at in answered.items()})
+
+
+def test_a_leader_unheard_for_its_fallback_time_leads_no_longer_and_knows_no_leader(
+    bench: Bench,
+) -> None:
+    lead(bench)
+    let_answers_age(bench, LAN.leader_fallback_s / 2)
+    bench.replica.tick()
+    assert bench.replica.is_leader()
+    assert bench.replica.is_heard_by_majority()
+    let_answers_age(bench, LAN.leader_fallback_s / 2)
+    assert not bench.replica.is_heard_by_majority()
+    bench.replica.tick()
+    assert not bench.replica.is_leader()
+    assert bench.replica.leader() is None
+
+
+def test_a_frozen_leader_reads_its_answers_before_it_steps_down(bench: Bench) -> None:
+    lead(bench)
+    let_answers_age(bench, 10)
+    bench.replica._ticked_at -= 10
+    bench.replica.tick()
+    assert bench.replica.is_leader()
+    let_answers_age(bench, LAN.leader_fallback_s)  # and nothing has come meanwhile
+    bench.replica.tick()
+    assert not bench.replica.is_leader()
+
+
 def test_a_frozen_follower_hears_the_leader_before_it_stands(bench: Bench) -> None:
     bench.replica.link_up(B, is_learner=False)
     bench.replica._SyncObj__raftElectionDeadline = monotonic() - 2 * LAN.election_min_s

@@ -53,6 +53,8 @@ def test_contradictory_settings_are_refused(changes: dict[str, object]) -> None:
         {"election_min_s": 0.15},
         {"election_max_s": 0.3},
         {"leader_fallback_s": 0.05},
+        {"leader_fallback_s": 0.3},
+        {"forget_leader_s": 0.5},
         {"link_timeout_s": 2.0},
         {"redial_min_s": 0.0},
     ],

@@ -382,7 +382,7 @@ class RaftEngine(Generic[S, V]):
                     pass
         except TimeoutError:
             raise RaftError(
-                f"{to or 'no voter'} did not take the leadership within {timeout_s:g} s: "
+                f"{to or 'another voter'} did not take the leadership within {timeout_s:g} s: "
                 "check that it is up and has caught up"
             ) from None
         finally:

@@ -87,7 +87,7 @@ async def cut_off(cluster: ProcessCluster, trials: int) -> None:
         for node in followers:
             node.process.send_signal(signal.SIGCONT)
         await commit_anywhere(cluster, "after the cut")
-    show("cut off to stepped down", took)
+    show("cut off to stepped down", milliseconds(took), "ms")
 
 
 async def throughput(cluster: ProcessCluster) -> None:

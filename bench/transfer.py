@@ -16,13 +16,13 @@ import argparse
 import asyncio
 import contextlib
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.figures import MIN_TRIALS, milliseconds, show, show_heading
 from rbcluster.agent.clock import SystemClock
 from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.node import Node
@@ -105,6 +105,7 @@ class Runner:
             seed=self._seed,
             clock=SystemClock(),
             rng=os.urandom,
+            disk_fault=lambda: None,
         )
         await self.engine.start()
         self._loops = asyncio.create_task(self.node.run())
@@ -191,7 +192,7 @@ async def leader(runners: dict[NodeId, Runner]) -> Runner:
 async def measure(
     name: str, runners: dict[NodeId, Runner], trials: int, move: Callable[[Runner], Awaitable[None]]
 ) -> None:
-    """Move the leadership, again and again, and print one line of the table."""
+    """Move the leadership, again and again, and print what came of it."""
     gaps: list[float] = []
     for _ in range(trials):
         old = await leader(runners)
@@ -204,15 +205,13 @@ async def measure(
         await asyncio.sleep(0.1)
         metering.cancel()
         gaps.append(meter.longest_s)
-    ordered = sorted(gaps)
-    p95 = ordered[max(0, -(-95 * len(ordered) // 100) - 1)]
-    median = statistics.median(ordered)
-    print(f"{name:24} {1000 * median:9.1f} ms {1000 * p95:9.1f} ms   n={len(ordered)}", flush=True)
+    show(name, milliseconds(gaps), "ms")
 
 
 async def main(trials: int) -> None:
     """Run everything on one cluster."""
-    print(f"{'nobody can publish for':24} {'median':>12} {'p95':>12}")
+    print("Nobody can publish for:")
+    show_heading()
     with tempfile.TemporaryDirectory() as directory:
         async with running(Path(directory)) as runners:
 
@@ -230,5 +229,5 @@ async def main(trials: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Benchmark of the hand-over.")
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=MIN_TRIALS)
     asyncio.run(main(parser.parse_args().trials))

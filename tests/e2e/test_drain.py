@@ -18,7 +18,7 @@ from rbcluster.lab.node_process import COMMAND
 from rbcluster.lab.visiting import visit_often
 from rbcluster.lab.visitor import Visit, Visitor
 from rbcluster.lab.waiting import wait_for
-from tests.e2e.care import calm, hides, leader_of, mend, node_of
+from tests.e2e.care import calm, leader_of, mend, node_of
 from tests.e2e.witness import Witness
 
 _CALM_S = 60.0
@@ -45,6 +45,12 @@ class Story:
 
 def _num_visitors(document: StatusDocument) -> dict[str, int | None]:
     return {node["name"]: node["visitors"] for node in document["nodes"]}
+
+
+def _hides(document: StatusDocument, name: str) -> bool:
+    """Tell whether a node is drained, and every HSDir holds what is wanted since."""
+    is_drained = node_of(document, name)["drained"]
+    return is_drained and all(service["published"] for service in document["services"])
 
 
 async def _run(cluster: LabCluster, asked: str, *args: str) -> tuple[int | None, str]:
@@ -96,7 +102,7 @@ async def _play(cluster: LabCluster, visitor: Visitor) -> Story:
         )
         try:
             hidden = await cluster.wait_until(
-                lambda d: hides(d, name), "the new descriptors", _LIMIT_S, name=asked
+                lambda d: _hides(d, name), "the new descriptors", _LIMIT_S, name=asked
             )
             meanwhile = await visit_often(visitor, cluster.address, _VISITS)
             finished = await download

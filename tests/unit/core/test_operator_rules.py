@@ -7,7 +7,7 @@ import pytest
 from rbcluster.core.commands import Command
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import ClusterState, Presence, Transfer
-from tests.unit.core.builders import (
+from tests.shared.builders import (
     ADA,
     BLOG,
     BOB,

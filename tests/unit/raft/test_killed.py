@@ -24,7 +24,12 @@ from tests.shared.ledger import LEDGER, Ledger
 
 COMMANDS = [b"%d" % number for number in range(9)]
 PROFILE = replace(
-    LAN, append_s=0.0001, election_min_s=0.001, election_max_s=0.002, compact_entries=4
+    LAN,
+    append_s=0.0001,
+    leader_fallback_s=0.0005,
+    election_min_s=0.001,
+    election_max_s=0.002,
+    compact_entries=4,
 )
 CHANGES = (posix.pwrite, posix.ftruncate, posix.fsync, posix.rename, posix.open)
 """Between two of these the files stay as they are: a kill there is a kill at the second."""

@@ -67,6 +67,8 @@ class OnionPort:
     def parse(cls, text: str) -> OnionPort:
         """Read tor's ``VIRTPORT [TARGET]``; TARGET is a port, an address, both, or ``unix:PATH``.
 
+        A host name counts only with a port: alone, it may as well be a mistyped port.
+
         :raises ValueError: if it has another form.
         """
         virtual, _, target = text.strip().partition(" ")
@@ -77,8 +79,7 @@ class OnionPort:
             return cls(port, HostPort("127.0.0.1", parse_port(target)))
         if not target:
             return cls(port, HostPort("127.0.0.1", port))
-        has_port = re.search(r"[^:]:\d+$", target)
-        return cls(port, HostPort.parse(target if has_port else f"{target}:{port}"))
+        return cls(port, _bare_address(target, port) or HostPort.parse(target))
 
     def __str__(self) -> str:
         is_socket = isinstance(self.target, Path)
@@ -128,6 +129,23 @@ def _ipv6(text: str) -> str:
         return str(ipaddress.IPv6Address(text))
     except ValueError as error:
         raise ValueError(f"{text!r} is no IPv6 address: {error}") from error
+
+
+def _bare_address(target: str, port: int) -> HostPort | None:
+    """Read a target that names no port; None: it must name one.
+
+    :raises ValueError: if it is a name, or neither a name nor an address.
+    """
+    if target.startswith("[") and target.endswith("]"):
+        return HostPort(_ipv6(target[1:-1]), port)
+    if ":" in target:
+        return None
+    if re.fullmatch(r"[0-9.]+", target):
+        return HostPort(_host_name(target), port)
+    raise ValueError(
+        f"{target!r} is no port, IP address or unix:PATH: write 8080, 127.0.0.1:8080, "
+        "unix:/run/web.sock, or a name with its port as in web.example.org:8080"
+    )
 
 
 def parse_socket_path(text: str) -> Path:

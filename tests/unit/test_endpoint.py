@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,36 @@ def test_an_endpoint_is_kept_in_its_shortest_spelling(text: str, host: str, port
         ("80 192.0.2.1:8080", HostPort("192.0.2.1", 8080)),
         ("80 [::1]", HostPort("::1", 80)),
         (" 80   [::1]:8080 ", HostPort("::1", 8080)),
+        ("80 web.example.org:8080", HostPort("web.example.org", 8080)),
+        ("80 localhost:8080", HostPort("localhost", 8080)),
         ("80 unix:/run/web.sock", Path("/run/web.sock")),
         ('80 unix:"/run/web site.sock"', Path("/run/web site.sock")),
     ],
 )
 def test_an_onion_port_leads_where_tor_would(text: str, target: HostPort | Path) -> None:
     assert OnionPort.parse(text) == OnionPort(80, target)
+
+
+@pytest.mark.parametrize("target", ["808O", "nonsense", "web.example.org", "-1", "80 81", "/run/x"])
+def test_a_bare_target_that_is_no_port_or_address_is_refused(target: str) -> None:
+    with pytest.raises(ValueError, match=f"^'{target}' is no port, IP address or unix:PATH: write"):
+        OnionPort.parse(f"80 {target}")
+
+
+@pytest.mark.parametrize(
+    ("target", "fault"),
+    [
+        ("192.0.2.1:808O", "'808O' is no port"),
+        ("web.example.org:", "'' is no port"),
+        ("192.0.2.256", "'192.0.2.256' is no IPv4 address"),
+        ("[::g]", "'::g' is no IPv6 address"),
+        ("::1", "'::1' is no host:port: write"),
+        ("65536", "'65536' is no port"),
+    ],
+)
+def test_a_target_with_one_wrong_part_has_that_part_named(target: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(fault)}"):
+        OnionPort.parse(f"80 {target}")
 
 
 @pytest.mark.parametrize("text", ["", "0", "65536", "-1", "+1", "1 ", "١", "9" * 5000])

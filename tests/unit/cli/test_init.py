@@ -221,6 +221,16 @@ def test_all_faults_are_told_together_and_nothing_is_left(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("target", ["808O", "nonsense"])
+def test_a_mistyped_port_is_no_host_name(tmp_path: Path, target: str) -> None:
+    result = init(tmp_path / "new", *TWO, "--port", f"80 {target}")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"rbcluster: init: service[0].ports[0]: '{target}' is no port, IP address or unix:PATH: "
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_node_without_an_address_is_explained(tmp_path: Path) -> None:
     result = init(tmp_path / "new", "--name", "x", "--node", "a")
     assert (result.exit_code, result.stderr) == (

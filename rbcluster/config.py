@@ -45,6 +45,7 @@ from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Policy, Role
 from rbcluster.endpoint import HostPort, OnionPort, parse_socket_path
 from rbcluster.errors import ConfigError, ParseError
+from rbcluster.file_remedy import remedy_for
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.params import MAX_INTRO_POINTS
 from rbcluster.tor.settings import ControlEndpoint, TorMode
@@ -172,9 +173,8 @@ class TorConfig(_Table):
                 raise ConfigError(f"{path}: everyone can read or write it: chmod o= {path}")
             password = path.read_text(encoding="utf-8").removesuffix("\n")
         except OSError as error:
-            raise ConfigError(
-                f"{path}: can't be read: {error.strerror}: check tor.password_file, owner and mode"
-            ) from error
+            remedy = remedy_for(error, missing="check tor.password_file")
+            raise ConfigError(f"{path}: can't be read: {error.strerror}: {remedy}") from error
         except UnicodeDecodeError:
             password = ""  # refused below; the error would quote bytes of it
         if not password or not password.isprintable():
@@ -343,7 +343,7 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path}: no such file: make one with `rbcluster init`") from error
     except OSError as error:
         raise ConfigError(
-            f"{path}: can't be read: {error.strerror}: check its owner and mode"
+            f"{path}: can't be read: {error.strerror}: {remedy_for(error)}"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(

@@ -34,6 +34,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import ConfigError
+from rbcluster.file_remedy import remedy_for
 
 AUTHORITY_LIFETIME = timedelta(days=3652)  # 10 years: renewing it touches every node
 NODE_LIFETIME = timedelta(days=365)
@@ -43,7 +44,11 @@ _PUBLIC_MODE = 0o644
 _SECRET_MODE = 0o600
 
 _COPY = "copy it again from where `rbcluster init` was run"
-_RENEW = "make new ones for all nodes with `rbcluster init --key` and copy each its tls folder"
+_RENEW = (
+    "make new ones for all nodes: run `rbcluster init` into a new folder with the same --name and "
+    "--node options, copy nodes/NAME/tls of it, and nothing else, to each node, and restart them "
+    "all"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,7 +282,8 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}: {_COPY}") from error
+        remedy = remedy_for(error, missing=_COPY)
+        raise ConfigError(f"{path}: can't be read: {error.strerror}: {remedy}") from error
 
 
 def _write_certificate(path: Path, certificate: x509.Certificate) -> None:
@@ -308,4 +314,6 @@ def _write(path: Path, data: bytes, mode: int) -> None:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
+        raise ConfigError(
+            f"{path}: can't be written: {error.strerror}: {remedy_for(error)}"
+        ) from error

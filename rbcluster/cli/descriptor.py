@@ -18,6 +18,7 @@ from rich.console import Console
 
 from rbcluster.cli.descriptor_page import describe, render_descriptor
 from rbcluster.errors import DescriptorError, KeyFileError, ParseError, VerificationError
+from rbcluster.file_remedy import remedy_for
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.descriptor.open import find_period, open_descriptor
 from rbcluster.hs.descriptor.outer import parse_outer
@@ -96,7 +97,7 @@ def read_client_key(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise KeyFileError(f"{path} can't be read ({error.strerror}): check the path") from error
+        raise KeyFileError(f"{path} {_unreadable(error)}") from error
     fields = data.strip().split(b":")
     if fields[1:3] == [b"descriptor", b"x25519"]:
         try:
@@ -115,7 +116,11 @@ def _read(file: Path) -> bytes:
         with click.open_file(str(file), "rb") as stream:
             return bytes(stream.read(_MAX_READ_BYTES))
     except OSError as error:
-        raise ParseError(f"can't be read ({error.strerror}): check the path") from error
+        raise ParseError(_unreadable(error)) from error
+
+
+def _unreadable(error: OSError) -> str:
+    return f"can't be read ({error.strerror}): {remedy_for(error, missing='check the path')}"
 
 
 def _find_period(document: bytes, address: OnionAddress, length_min: int) -> TimePeriod:

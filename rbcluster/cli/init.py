@@ -26,6 +26,7 @@ from rbcluster.cli.key import new_keypair
 from rbcluster.cli.options import DEFAULT_CONFIG
 from rbcluster.config import Config, NodeConfig, NodePaths, Profile, parse_config
 from rbcluster.errors import ConfigError
+from rbcluster.file_remedy import remedy_for
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.pki import create_authority, issue_certificate, write_authority, write_node_tls
@@ -187,7 +188,9 @@ def _write_whole(directory: Path, config: Config, keypairs: _Keypairs) -> None:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
-        raise ConfigError(f"{directory} can't be written: {error.strerror}") from error
+        raise ConfigError(
+            f"the new folder {directory} can't be made ({error.strerror}): {remedy_for(error)}"
+        ) from error
 
 
 def _write(directory: Path, config: Config, keypairs: _Keypairs) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rbcluster.errors import KeyFileError, ParseError
+from rbcluster.file_remedy import remedy_for
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.identity import (
     encode_tor_public_key,
@@ -244,4 +245,4 @@ def _symbolic_link(path: Path) -> KeyFileError:
 
 
 def _unusable(path: Path, verb: str, error: OSError) -> KeyFileError:
-    return KeyFileError(f"{path} can't be {verb} ({error.strerror}): check its owner and mode")
+    return KeyFileError(f"{path} can't be {verb} ({error.strerror}): {remedy_for(error)}")

@@ -261,7 +261,7 @@ def _flipped_bit(made: Made) -> None:
         (
             _tls_of(A, datetime.now(UTC) - timedelta(days=400)),
             "tls/node.crt",
-            "make new ones for all nodes with `rbcluster init --key`",
+            "make new ones for all nodes: run `rbcluster init` into a new folder",
         ),
         (_flipped_bit, "raft/journal", "is damaged"),
         (lambda m: _journal(m).unlink(), "raft/journal", "it is missing, and with it the node's"),

@@ -145,7 +145,7 @@ def test_good_files_verify(tls_a: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("ca.crt", None, r"ca\.crt: can't be read: No such file"),
+        ("ca.crt", None, r"ca\.crt: can't be read: No such file or directory: copy it again from"),
         ("node.crt", b"", r"node\.crt: holds no PEM certificate"),
         ("node.crt", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no PEM"),
         ("node.key", None, r"node\.key: can't be read"),
@@ -234,7 +234,9 @@ def test_what_cannot_be_written_is_named_and_nothing_is_left(
     tmp_path: Path, authority: Authority
 ) -> None:
     (tmp_path / "ca.crt").mkdir()
-    with pytest.raises(ConfigError, match=r"ca\.crt: can't be written: Is a directory"):
+    with pytest.raises(
+        ConfigError, match=r"ca\.crt: can't be written: Is a directory: it is a folder: "
+    ):
         write_authority(tmp_path, authority)
     assert [path.name for path in tmp_path.iterdir()] == ["ca.crt"]
 

@@ -246,8 +246,20 @@ def test_a_bad_key_file_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("{0}/file/new", "(Not a directory): a file stands where a folder should be: name another"),
+        ("/proc/new", "(No such file or directory): no file can be made there: name a folder on a"),
+        ("{0}/" + "x" * 300, "(File name too long): name a shorter path"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_with_a_remedy(
+    tmp_path: Path, place: str, sentence: str
+) -> None:
     (tmp_path / "file").write_text("")
-    result = init(tmp_path / "file" / "new", "--name", "x", *NODES)
+    place = place.format(tmp_path)
+    result = init(Path(place), "--name", "x", *NODES)
     assert result.exit_code == 1
-    assert "can't be written" in result.stderr
+    assert f"the new folder {place} can't be made {sentence}" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

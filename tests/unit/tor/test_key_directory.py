@@ -258,7 +258,8 @@ def test_a_directory_open_to_others_is_refused(tmp_path: Path, mode: int) -> Non
 
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     path = private_file(tmp_path / "service", b"")
-    refuses(lambda: write_key_directory(path, KEYPAIR), path, "can't be made")
+    sentence = "can't be made (File exists): a file stands where a folder should be: name another"
+    refuses(lambda: write_key_directory(path, KEYPAIR), path, sentence)
 
 
 def test_a_service_with_authorized_clients_is_refused(directory: Path) -> None:

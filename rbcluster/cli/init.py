@@ -92,7 +92,8 @@ def init(
     if key_file is not None:
         named = [_with_key_file(named, key_file)]
     own_ports = _split_ports(ports, [service.name for service in named])
-    keypairs = [service.keypair() for service in named]
+    imported = [import_secret_key(s.key_file) if s.key_file else None for s in named]
+    keypairs = [key.keypair if key else new_keypair() for key in imported]
     config = parse_config(
         {
             "cluster": {"name": name, "profile": profile},
@@ -110,6 +111,9 @@ def init(
         source="init",
     )
     _write_whole(directory, config, {OnionAddress(keypair.public): keypair for keypair in keypairs})
+    for service, keypair, key in zip(named, keypairs, imported, strict=True):
+        origin = f"read from {service.key_file}, {key.form.value}" if key else "a new key"
+        click.echo(f"{service.name} is {OnionAddress(keypair.public)} ({origin})")
     _explain(directory, config)
 
 
@@ -119,9 +123,6 @@ class _NamedService:
 
     name: str
     key_file: Path | None
-
-    def keypair(self) -> IdentityKeypair:
-        return import_secret_key(self.key_file) if self.key_file else new_keypair()
 
 
 def _split_service(text: str) -> _NamedService:
@@ -249,7 +250,6 @@ def _explain(directory: Path, config: Config) -> None:
         )
     ]
     lines = [
-        *(f"{service.name} is {service.address}" for service in config.services),
         "",
         f"Made in {directory}:",
         *(f"  {name:{width}}  {what}" for name, what in rows),

@@ -9,6 +9,7 @@ import click
 
 from rbcluster.errors import KeyFileError
 from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.identity import ForeignKey, SecretKeyForm
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.hs.params import KEY_BYTES
 from rbcluster.tor.key_directory import (
@@ -33,7 +34,7 @@ def new(directory: Path) -> None:
         raise KeyFileError(f"{file} exists: a key is never replaced, name another directory")
     keypair = new_keypair()
     write_key_directory(directory, keypair)
-    _say(file, keypair)
+    _say(file, ForeignKey(keypair, SecretKeyForm.TOR_FILE))
 
 
 @key.command()
@@ -44,8 +45,11 @@ def show(path: Path) -> None:
     PATH is a service's key directory, or a file in any form: tor's hs_ed25519_secret_key, a
     64-byte expanded key, a 32-byte seed.
     """
-    file = path / SECRET_KEY_NAME if path.is_dir() else path
-    _say(file, read_secret_key(file) if path.is_dir() else import_secret_key(file))
+    if path.is_dir():
+        file = path / SECRET_KEY_NAME
+        _say(file, ForeignKey(read_secret_key(file), SecretKeyForm.TOR_FILE))
+    else:
+        _say(path, import_secret_key(path))
 
 
 def new_keypair() -> IdentityKeypair:
@@ -53,7 +57,8 @@ def new_keypair() -> IdentityKeypair:
     return IdentityKeypair.from_seed(os.urandom(KEY_BYTES))
 
 
-def _say(file: Path, keypair: IdentityKeypair) -> None:
-    click.echo(f"address     {OnionAddress(keypair.public)}")
-    click.echo(f"public key  {keypair.public}")
+def _say(file: Path, key: ForeignKey) -> None:
+    click.echo(f"address     {OnionAddress(key.keypair.public)}")
+    click.echo(f"public key  {key.keypair.public}")
     click.echo(f"file        {file}")
+    click.echo(f"form        {key.form.value}")

@@ -8,7 +8,7 @@ Spec: tor's `hs_ed25519_secret_key` and `hs_ed25519_public_key`: a tag, padded w
 Overview::
 
     parse_tor_secret_key   96 bytes                       -> IdentityKeypair
-    parse_secret_key       96, 64 (expanded), 32 (seed)   -> IdentityKeypair
+    parse_secret_key       96, 64 (expanded), 32 (seed)   -> ForeignKey: keypair and form
     parse_tor_public_key   64 bytes                       -> IdentityKey
     encode_tor_secret_key, encode_tor_public_key          the way back
 """
@@ -16,6 +16,8 @@ Overview::
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
+from enum import Enum
 
 from rbcluster.errors import ParseError
 from rbcluster.hs.keys import IdentityKey, IdentityKeypair, clamp
@@ -26,6 +28,26 @@ _SECRET_TAG = b"== ed25519v1-secret: type0 ==".ljust(_TAG_BYTES, b"\0")
 _PUBLIC_TAG = b"== ed25519v1-public: type0 ==".ljust(_TAG_BYTES, b"\0")
 
 
+class SecretKeyForm(Enum):
+    """What a secret key was read from; the value names it to a person."""
+
+    SEED = f"a seed of {KEY_BYTES} bytes"
+    EXPANDED = f"an expanded key of {EXPANDED_KEY_BYTES} bytes"
+    TOR_FILE = f"tor's key file of {_TAG_BYTES + EXPANDED_KEY_BYTES} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A secret key from elsewhere.
+
+    Any 32 bytes are a seed, so a wrong file of that length gives a key as well: who imports one is
+    told the form and the address.
+    """
+
+    keypair: IdentityKeypair
+    form: SecretKeyForm
+
+
 def parse_tor_secret_key(data: bytes) -> IdentityKeypair:
     """Read the content of Tor's `hs_ed25519_secret_key` (96 bytes).
 
@@ -34,18 +56,18 @@ def parse_tor_secret_key(data: bytes) -> IdentityKeypair:
     return _parse_expanded(_without_tag(data, _SECRET_TAG, EXPANDED_KEY_BYTES, "secret"))
 
 
-def parse_secret_key(data: bytes) -> IdentityKeypair:
+def parse_secret_key(data: bytes) -> ForeignKey:
     """Read a secret key in any form a service's owner may hold, told apart by length.
 
     :param data: Tor's file (96 bytes), an expanded key (64 bytes) or a seed (32 bytes).
     :raises ParseError: if it is none of these.
     """
     if len(data) == KEY_BYTES:
-        return IdentityKeypair.from_seed(data)
+        return ForeignKey(IdentityKeypair.from_seed(data), SecretKeyForm.SEED)
     if len(data) == EXPANDED_KEY_BYTES:
-        return _parse_expanded(data)
+        return ForeignKey(_parse_expanded(data), SecretKeyForm.EXPANDED)
     if len(data) == _TAG_BYTES + EXPANDED_KEY_BYTES:
-        return parse_tor_secret_key(data)
+        return ForeignKey(parse_tor_secret_key(data), SecretKeyForm.TOR_FILE)
     msg = (
         f"a secret key takes {KEY_BYTES} bytes (a seed), {EXPANDED_KEY_BYTES} (an expanded key) or "
         f"{_TAG_BYTES + EXPANDED_KEY_BYTES} (Tor's file), not {len(data)}"

@@ -8,7 +8,7 @@ Not here: the bytes of the files (`hs/identity.py`), tor's other files in that d
 Overview::
 
     read_secret_key(path)       a service's hs_ed25519_secret_key        -> IdentityKeypair
-    import_secret_key(path)     the same, an expanded key, or a seed     -> IdentityKeypair
+    import_secret_key(path)     the same, an expanded key, or a seed     -> ForeignKey
     write_key_directory(directory, keypair)   hs_ed25519_secret_key, hs_ed25519_public_key, hostname
     check_no_client_authorization(directory)
 """
@@ -26,6 +26,7 @@ from rbcluster.errors import KeyFileError, ParseError
 from rbcluster.file_remedy import remedy_for
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.identity import (
+    ForeignKey,
     encode_tor_public_key,
     encode_tor_secret_key,
     parse_secret_key,
@@ -54,10 +55,12 @@ def read_secret_key(path: Path) -> IdentityKeypair:
     :param path: the file; a public key and a hostname beside it must be of the same address.
     :raises KeyFileError: if a file can't be read, trusted or parsed.
     """
-    return _read_keypair(path, parse_tor_secret_key)
+    keypair = _parse(path, parse_tor_secret_key, private=True)
+    _check_neighbours(path, keypair)
+    return keypair
 
 
-def import_secret_key(path: Path) -> IdentityKeypair:
+def import_secret_key(path: Path) -> ForeignKey:
     """Read a secret key from elsewhere: Tor's file (96 bytes), an expanded key (64), a seed (32).
 
     :param path: the file; what stands beside it is checked as `read_secret_key` does.
@@ -65,7 +68,9 @@ def import_secret_key(path: Path) -> IdentityKeypair:
         directory of a service that has authorized clients.
     """
     check_no_client_authorization(path.parent)
-    return _read_keypair(path, parse_secret_key)
+    key = _parse(path, parse_secret_key, private=True)
+    _check_neighbours(path, key.keypair)
+    return key
 
 
 def write_key_directory(
@@ -122,8 +127,8 @@ def check_no_client_authorization(directory: Path) -> None:
         raise KeyFileError(msg)
 
 
-def _read_keypair(path: Path, parse: Callable[[bytes], IdentityKeypair]) -> IdentityKeypair:
-    keypair = _parse(path, parse, private=True)
+def _check_neighbours(path: Path, keypair: IdentityKeypair) -> None:
+    """Refuse a key that lies in tor's place beside files of another address."""
     address = OnionAddress(keypair.public)
     if path.name == SECRET_KEY_NAME:
         for other in _existing(path.parent, PUBLIC_KEY_NAME, HOSTNAME_NAME):
@@ -132,7 +137,6 @@ def _read_keypair(path: Path, parse: Callable[[bytes], IdentityKeypair]) -> Iden
                     f"{other} is of {found}, but {path.name} of {address}: move the wrong one away"
                 )
                 raise KeyFileError(msg)
-    return keypair
 
 
 def _existing(directory: Path, *names: str) -> list[Path]:

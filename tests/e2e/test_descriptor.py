@@ -54,7 +54,7 @@ def num_on_show(document: StatusDocument) -> dict[str, int]:
 def signing_key_due(cluster: LabCluster, held: Held) -> DescriptorSigningKey:
     """Derive the one signing key that descriptors of this period may bear, whoever publishes."""
     node = next(iter(cluster.nodes.values()))
-    keypair = import_secret_key(node.paths.key_dir(SERVICE) / "hs_ed25519_secret_key")
+    keypair = import_secret_key(node.paths.key_dir(SERVICE) / "hs_ed25519_secret_key").keypair
     return derive_signing_keypair(derive_blinded_keypair(keypair, held.period)).public
 
 

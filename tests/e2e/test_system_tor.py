@@ -56,7 +56,7 @@ class Place:
 
     def prepare_service(self) -> None:
         """Give tor the master key, and the ob_config that must be there before it starts."""
-        key = import_secret_key(self.node.paths.key_dir(SERVICE) / "hs_ed25519_secret_key")
+        key = import_secret_key(self.node.paths.key_dir(SERVICE) / "hs_ed25519_secret_key").keypair
         self.tor_directory.mkdir(mode=0o700)
         write_key_directory(self.service_directory, key)
         address = self.cluster.address

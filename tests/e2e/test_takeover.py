@@ -65,7 +65,7 @@ async def former(network: PrivateNetwork, visitor: Visitor, tmp_path: Path) -> F
         visit = await visitor.visit(plain.address)
     shutil.rmtree(network.directory / "former")  # the next one has another key
     assert (visit.error, visit.text) == (None, "plain")
-    return Former(key_file=key_file, keypair=import_secret_key(key_file), held=held)
+    return Former(key_file=key_file, keypair=import_secret_key(key_file).keypair, held=held)
 
 
 async def outdo(former: Former, client: TorProcess) -> Mapping[int, int]:

@@ -77,13 +77,19 @@ def test_ports_profile_and_service_are_as_told(tmp_path: Path) -> None:
     assert [str(port) for port in service.ports] == ['80 unix:"/run/a b.sock"', "443 [::1]:8443"]
 
 
-@pytest.mark.parametrize("content", [SEED, IdentityKeypair.from_seed(SEED).secret])
-def test_a_master_key_is_imported(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (SEED, "a seed of 32 bytes"),
+        (IdentityKeypair.from_seed(SEED).secret, "an expanded key of 64 bytes"),
+    ],
+)
+def test_a_master_key_is_imported(tmp_path: Path, content: bytes, form: str) -> None:
     file = tmp_path / "key"
     file.write_bytes(content)
     file.chmod(0o600)
     result = init(tmp_path / "new", "--name", "x", "--node", "a=a.example:1", "--key", file)
-    assert f"web is {ADDRESS}" in result.stdout
+    assert f"web is {ADDRESS} (read from {file}, {form})\n" in result.stdout
     assert (tmp_path / "new/nodes/a/services/web/hostname").read_text() == f"{ADDRESS}\n"
 
 
@@ -102,7 +108,10 @@ def test_each_service_has_its_own_key_on_every_node(tmp_path: Path) -> None:
     result = init(tmp_path / "new", *TWO, *services)
     web, blog = load_config(tmp_path / "new" / "cluster.toml").services
     assert (web.name, blog.name, str(web.address)) == ("web", "blog", ADDRESS)
-    assert [f"{s.name} is {s.address}" for s in (web, blog)] == result.stdout.splitlines()[:2]
+    assert result.stdout.splitlines()[:2] == [
+        f"web is {ADDRESS} (read from {tmp_path / 'key-69'}, a seed of 32 bytes)",
+        f"blog is {blog.address} (a new key)",
+    ]
     assert "certificate and master keys of b" in result.stdout
     for node in "ab":
         paths = NodePaths(tmp_path / "new" / "nodes" / node)

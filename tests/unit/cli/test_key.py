@@ -49,13 +49,23 @@ def test_a_key_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "hs_ed25519_secret_key").read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [SEED, KEYPAIR.secret, encode_tor_secret_key(KEYPAIR)])
-def test_a_key_is_shown_in_any_form_and_without_its_secret(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (SEED, "a seed of 32 bytes"),
+        (KEYPAIR.secret, "an expanded key of 64 bytes"),
+        (encode_tor_secret_key(KEYPAIR), "tor's key file of 96 bytes"),
+    ],
+)
+def test_a_key_is_shown_in_any_form_and_without_its_secret(
+    tmp_path: Path, content: bytes, form: str
+) -> None:
     result = key("show", private_file(tmp_path / "key", content))
     assert result.stdout.splitlines() == [
         f"address     {ADDRESS}",
         f"public key  {OnionAddress.parse(ADDRESS).identity}",
         f"file        {tmp_path / 'key'}",
+        f"form        {form}",
     ]
 
 

@@ -27,13 +27,13 @@ keypairs = st.binary(min_size=32, max_size=32).map(IdentityKeypair.from_seed)
 
 
 def test_a_known_seed_has_the_known_address() -> None:
-    assert str(OnionAddress(parse_secret_key(SEED).public)) == ADDRESS
+    assert str(OnionAddress(parse_secret_key(SEED).keypair.public)) == ADDRESS
 
 
 def test_all_three_forms_are_the_same_key() -> None:
     forms = [SEED, KEYPAIR.secret, encode_tor_secret_key(KEYPAIR)]
     assert [len(form) for form in forms] == [32, 64, 96]
-    assert [parse_secret_key(form) for form in forms] == [KEYPAIR] * 3
+    assert [parse_secret_key(form).keypair for form in forms] == [KEYPAIR] * 3
 
 
 def test_tors_files_begin_with_their_tags() -> None:
@@ -87,7 +87,7 @@ def test_64_bytes_that_are_no_expanded_key_are_refused(secret: bytes) -> None:
 @given(data=st.binary(max_size=100) | st.binary(min_size=64, max_size=64))
 def test_any_bytes_are_a_key_or_a_parse_error(data: bytes) -> None:
     with contextlib.suppress(ParseError):
-        assert len(parse_secret_key(data).public.raw) == 32
+        assert len(parse_secret_key(data).keypair.public.raw) == 32
 
 
 def test_errors_show_no_secret() -> None:

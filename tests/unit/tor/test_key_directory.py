@@ -13,7 +13,12 @@ import pytest
 
 from rbcluster.errors import KeyFileError
 from rbcluster.hs.address import OnionAddress
-from rbcluster.hs.identity import encode_tor_public_key, encode_tor_secret_key
+from rbcluster.hs.identity import (
+    ForeignKey,
+    SecretKeyForm,
+    encode_tor_public_key,
+    encode_tor_secret_key,
+)
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.tor.key_directory import (
     HOSTNAME_NAME,
@@ -64,7 +69,7 @@ def test_only_the_owner_can_read_what_is_written(tmp_path: Path, umask: int) -> 
 
 def test_what_is_written_is_read_back(directory: Path) -> None:
     assert read_secret_key(directory / SECRET_KEY_NAME) == KEYPAIR
-    assert import_secret_key(directory / SECRET_KEY_NAME) == KEYPAIR
+    assert import_secret_key(directory / SECRET_KEY_NAME).keypair == KEYPAIR
 
 
 def test_a_secret_key_alone_can_be_read(directory: Path) -> None:
@@ -73,9 +78,19 @@ def test_a_secret_key_alone_can_be_read(directory: Path) -> None:
     assert read_secret_key(directory / SECRET_KEY_NAME) == KEYPAIR
 
 
-@pytest.mark.parametrize("content", [SEED, KEYPAIR.secret, encode_tor_secret_key(KEYPAIR)])
-def test_every_form_of_a_secret_key_can_be_imported(tmp_path: Path, content: bytes) -> None:
-    assert import_secret_key(private_file(tmp_path / "vanity.key", content)) == KEYPAIR
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (SEED, SecretKeyForm.SEED),
+        (KEYPAIR.secret, SecretKeyForm.EXPANDED),
+        (encode_tor_secret_key(KEYPAIR), SecretKeyForm.TOR_FILE),
+    ],
+)
+def test_every_form_of_a_secret_key_can_be_imported(
+    tmp_path: Path, content: bytes, form: SecretKeyForm
+) -> None:
+    found = import_secret_key(private_file(tmp_path / "vanity.key", content))
+    assert found == ForeignKey(KEYPAIR, form)
 
 
 def test_only_tors_own_form_is_read_as_a_services_key(tmp_path: Path) -> None:

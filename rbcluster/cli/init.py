@@ -24,13 +24,18 @@ import click
 
 from rbcluster.cli.key import new_keypair
 from rbcluster.cli.options import DEFAULT_CONFIG
-from rbcluster.config import Config, NodeConfig, NodePaths, Profile, parse_config
+from rbcluster.config import DEFAULT_DATA_DIR, Config, NodeConfig, NodePaths, Profile, parse_config
 from rbcluster.errors import ConfigError
 from rbcluster.file_remedy import remedy_for
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.pki import create_authority, issue_certificate, write_authority, write_node_tls
 from rbcluster.tor.key_directory import import_secret_key, write_key_directory
+
+_USER = "rbcluster"  # the daemon's, and its tor's; README.md has it too
+_MAKE_USER = (
+    f"useradd --system --user-group --home-dir {DEFAULT_DATA_DIR} --shell /usr/sbin/nologin {_USER}"
+)
 
 
 @click.command(short_help="Make certificates, keys and a cluster.toml.")
@@ -241,27 +246,36 @@ def _explain(directory: Path, config: Config) -> None:
         ),
     ]
     width = max(len(name) for name, _ in rows)
-    copies = [
-        f"  rsync -a --mkpath --chown=root:root {directory}/{source} root@{_host(node)}:{target}"
-        for node in config.nodes
-        for source, target in (
-            (f"nodes/{node.name}/", f"{node.data_dir}/"),
-            ("cluster.toml", DEFAULT_CONFIG),
-        )
-    ]
     lines = [
         "",
         f"Made in {directory}:",
         *(f"  {name:{width}}  {what}" for name, what in rows),
         "",
-        "Next, bring each node what is its own:",
-        *copies,
+        "Next, give rbcluster a user of its own on each node:",
+        f"  {_MAKE_USER}",
         "",
-        "Start each with: rbcluster run --node NAME (README.md has a systemd unit for it)",
+        "Then bring each node what is its own:",
+        *_copies(directory, config),
+        "",
+        "Start each as that user, with the systemd unit in README.md, or by hand:",
+        f"  runuser -u {_USER} -- rbcluster run --node NAME",
+        "",
         "See how they are: rbcluster status",
-        f"Then keep {directory} off-line in a safe place: it holds the only ca.key.",
+        f"At last keep {directory} off-line in a safe place: it holds the only ca.key.",
     ]
     click.echo("\n".join(lines))
+
+
+def _copies(directory: Path, config: Config) -> list[str]:
+    """List the commands that bring each node what is its own, in the hands of its user."""
+    return [
+        f"  rsync -a --mkpath {access} {directory}/{source} root@{_host(node)}:{target}"
+        for node in config.nodes
+        for source, target, access in (
+            (f"nodes/{node.name}/", f"{node.data_dir}/", f"--chown={_USER}:{_USER}"),
+            ("cluster.toml", DEFAULT_CONFIG, f"--chown=root:{_USER} --chmod=F640"),
+        )
+    ]
 
 
 def _host(node: NodeConfig) -> str:

@@ -187,9 +187,21 @@ def test_services_that_do_not_go_together_leave_nothing(
 def test_what_was_made_and_what_comes_next_is_said(tmp_path: Path) -> None:
     directory = tmp_path / "new"
     said = init(directory, "--name", "example", *NODES).stdout
-    rsync = "rsync -a --mkpath --chown=root:root"
-    assert f"{rsync} {directory}/nodes/c/ root@c.example:/var/lib/rbcluster/" in said
-    assert "rbcluster run --node NAME" in said
+    rsync = "rsync -a --mkpath --chown"
+    to_data = f"{directory}/nodes/c/ root@c.example:/var/lib/rbcluster/"
+    to_config = f"{directory}/cluster.toml root@c.example:/etc/rbcluster/cluster.toml"
+    assert f"  {rsync}=rbcluster:rbcluster {to_data}\n" in said
+    assert f"  {rsync}=root:rbcluster --chmod=F640 {to_config}\n" in said
+    assert "runuser -u rbcluster -- rbcluster run --node NAME" in said
+
+
+def test_the_user_it_speaks_of_is_the_one_of_the_readme(tmp_path: Path) -> None:
+    said = init(tmp_path / "new", "--name", "example", *NODES).stdout
+    (making,) = [line for line in said.splitlines() if line.startswith("  useradd ")]
+    user = making.split()[-1]
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    assert making in readme
+    assert f"\n    User={user}\n" in readme
 
 
 def test_an_ipv6_node_is_named_to_rsync_in_brackets(tmp_path: Path) -> None:
@@ -258,7 +270,10 @@ def test_a_bad_key_file_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
-        ("{0}/file/new", "(Not a directory): a file stands where a folder should be: name another"),
+        (
+            "{0}/file/new",
+            "(File exists): a file stands where a folder should be: name another path",
+        ),
         ("/proc/new", "(No such file or directory): no file can be made there: name a folder on a"),
         ("{0}/" + "x" * 300, "(File name too long): name a shorter path"),
     ],

@@ -7,6 +7,7 @@ Top to bottom; each file says at its head what it is and what it is not:
 - ``machine``, ``proposal``, ``view``       the values that cross the door
 - ``pysyncobj_patch``                       Raft; alone knows the insides of PySyncObj
 - ``messages``                              which of its messages are taken from whom
-- ``transport``, ``link``, ``frames``, ``tls``, ``throttle``   one authenticated link to each member
+- ``transport``, ``link``, ``frames``, ``tls``   one authenticated link to each member
+- ``gate``, ``throttle``                    what strangers may cost
 - ``storage``, ``journal``, ``snapshot``, ``records``, ``codec``   what is on disk, checksummed
 """

@@ -17,7 +17,7 @@ Overview::
     RaftEngine
       |- start, stop
       |- propose(command, timeout_s) -> ProposalResult
-      |- state, view, failure, subscribe(callback) -> unsubscribe
+      |- state, view, failure, num_turned_away, subscribe(callback) -> unsubscribe
       |- transfer(to, timeout_s)
       +- broadcast(payload)            to the agents of the other nodes; on_message receives
 """
@@ -26,8 +26,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from pysyncobj.config import FAIL_REASON
@@ -36,6 +37,7 @@ from rbcluster.core.ids import LogIndex, NodeId, Term
 from rbcluster.errors import NotLeader, RaftError, RbclusterError
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.frames import FrameKind
+from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.limits import (
     MAX_AGENT_BYTES,
     MAX_COMMAND_BYTES,
@@ -113,6 +115,7 @@ class RaftEngine(Generic[S, V]):
         self._is_woken = False
         self._proposals: set[asyncio.Future[ProposalResult[V]]] = set()
         self._is_handing_over = False
+        self._num_turned_away = dict.fromkeys(TurnedAway, 0)
         self._subscribers: dict[object, Callable[[], None]] = {}
         self._view = self._idle_view()
         self._notified_state: S = machine.initial
@@ -209,6 +212,11 @@ class RaftEngine(Generic[S, V]):
     def failure(self) -> Exception | None:
         """What stopped the engine, if it was not `stop`. Subscribers are called when it is set."""
         return self._failure
+
+    @property
+    def num_turned_away(self) -> Mapping[TurnedAway, int]:
+        """How many connections from outside did not become links, since the start."""
+        return MappingProxyType(self._num_turned_away)
 
     # Ticks
 
@@ -444,6 +452,10 @@ class RaftEngine(Generic[S, V]):
         if self._replica is not None:
             self._replica.let_go(PeerNode(peer.name))
             self._wake()
+
+    def turned_away(self, why: TurnedAway) -> None:
+        """A stranger was turned away."""
+        self._num_turned_away[why] += 1
 
     def frame(self, peer: NodeId, kind: FrameKind, payload: object) -> None:
         """Take a frame from a peer.

@@ -43,8 +43,16 @@ MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 MAX_PROPOSALS_IN_FLIGHT = 1024
 """Own proposals that wait for an outcome; further ones are refused."""
 
-MAX_HANDSHAKES = 64
-"""Connections that have not said who they are; further ones are closed at once."""
+MAX_HANDSHAKES = 16
+MAX_HANDSHAKES_PER_SOURCE = 8
+"""Connections that have not said who they are, in all and from one address (many nodes may be
+behind one): see `gate.py`."""
+
+LISTEN_BACKLOG = 128
+"""Connections that the kernel keeps until this node gets to them: a few ticks' worth of a crowd."""
+
+MAX_HANDSHAKES_PER_S = 50
+"""... and how many may begin in a second, as many at once after a quiet one: some 3 ms each."""
 
 MAX_TERM = 2**48
 """An election every millisecond needs 8,900 years to get there: a higher term is a lie."""

@@ -19,6 +19,7 @@ import logging
 import random
 import socket
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Protocol
 
 from rbcluster.complaint import Complaint
@@ -26,7 +27,8 @@ from rbcluster.core.ids import NodeId
 from rbcluster.endpoint import explain
 from rbcluster.errors import RaftError
 from rbcluster.raft.frames import FrameError, FrameKind, Hello
-from rbcluster.raft.limits import MAX_HANDSHAKES
+from rbcluster.raft.gate import Gate, TurnedAway, source_of
+from rbcluster.raft.limits import LISTEN_BACKLOG
 from rbcluster.raft.link import Link, describe
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.throttle import Throttle
@@ -53,6 +55,9 @@ class MeshListener(Protocol):
 
     def link_drained(self, peer: NodeId) -> None:
         """A link that was full has sent most of it."""
+
+    def turned_away(self, why: TurnedAway) -> None:
+        """A connection from outside did not become a link."""
 
     def frame(self, peer: NodeId, kind: FrameKind, payload: object) -> None:
         """Take a frame; ValueError says that no honest peer sends it, and ends the link."""
@@ -92,7 +97,7 @@ class Mesh:
         self._full: set[NodeId] = set()
         self._down_at: dict[NodeId, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._num_handshakes = 0
+        self._gate = Gate(listener.turned_away)
         self._throttle = Throttle()
 
     @property
@@ -121,7 +126,7 @@ class Mesh:
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             family, _, _, _, address = found[0]
-            server = socket.create_server(address[:2], family=family, backlog=MAX_HANDSHAKES)
+            server = socket.create_server(address[:2], family=family, backlog=LISTEN_BACKLOG)
         except OSError as error:
             raise RaftError(
                 f"can't listen on {host}:{port} ({explain(error)}): "
@@ -222,23 +227,29 @@ class Mesh:
                 self._warn("the listening socket", error)
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
-            if self._num_handshakes >= MAX_HANDSHAKES:
+            source = source_of(address[0])
+            if not self._gate.has_room(source):
                 connection.close()
                 continue
-            self._num_handshakes += 1
-            self._spawn(self._serve(connection, str(address[0]), contexts))
+            attempt = self._spawn(self._serve(connection, source, contexts))
+            attempt.add_done_callback(partial(_close, connection))  # also if it never gets to begin
+            self._gate.enter(attempt, source)
 
-    async def _serve(self, connection: socket.socket, host: str, contexts: TlsContexts) -> None:
-        where = f"a connection from {host}"
+    async def _serve(self, connection: socket.socket, source: str, contexts: TlsContexts) -> None:
+        attempt = asyncio.current_task()
+        assert attempt is not None
         try:
-            try:
-                peer, link = await self._accept(connection, contexts)
-            finally:
-                self._num_handshakes -= 1
-            where = str(peer)
+            peer, link = await self._accept(connection, contexts)
+        except _FAILURES as error:
+            self._gate.fail(error)
+            self._warn(f"a connection from {source}", error)
+            return
+        finally:
+            self._gate.leave(attempt)
+        try:
             await self._run(peer, link)
         except _FAILURES as error:
-            self._warn(where, error)
+            self._warn(str(peer), error)
 
     async def _accept(
         self, connection: socket.socket, contexts: TlsContexts
@@ -247,15 +258,11 @@ class Mesh:
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         async with asyncio.timeout(self._settings.profile.connect_timeout_s):
-            try:
-                # asyncio does so itself only where the socket knows its protocol's number
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                transport, _ = await loop.connect_accepted_socket(
-                    lambda: protocol, connection, ssl=contexts.server
-                )
-            except BaseException:
-                connection.close()
-                raise
+            # asyncio does so itself only where the socket knows its protocol's number
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol, connection, ssl=contexts.server
+            )
             writer = asyncio.StreamWriter(transport, protocol, reader, loop)
             link = Link(reader, writer)
             try:
@@ -338,6 +345,10 @@ class Mesh:
     def _warn(self, where: str, error: BaseException) -> None:
         level = logging.WARNING if self._throttle.permits(where) else logging.DEBUG
         logger.log(level, "no link with %s: %s", where, describe(error))
+
+
+def _close(connection: socket.socket, _: object) -> None:
+    connection.close()
 
 
 def _expect_name(found: NodeId, expected: NodeId) -> None:

@@ -130,6 +130,7 @@ class ProcessCluster:
         self._configurations = {
             node: write_settings(each, directory, profile) for node, each in settings.items()
         }
+        self.addresses = [each.listen for each in settings.values()]
         self.nodes: dict[NodeId, NodeProcess] = {}
 
     async def start(self, *nodes: NodeId) -> None:

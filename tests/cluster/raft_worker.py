@@ -48,6 +48,27 @@ def say(answer: Mapping[str, object]) -> None:
     sys.stdout.flush()
 
 
+class Stopwatch:
+    """Measures how late this process's loop is: a heartbeat due at the same moment would be too."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._late_s: list[float] = []
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self._period_s
+            await asyncio.sleep(self._period_s)
+            self._late_s.append(loop.time() - due)
+
+    def take(self) -> list[float]:
+        """Return what was measured since it was last asked, in seconds."""
+        taken, self._late_s = self._late_s, []
+        return taken
+
+
 class Announcer:
     """Says when role, leader, term or number of links have changed."""
 
@@ -70,7 +91,9 @@ class Announcer:
             say({"event": "view", "at": time.monotonic(), **now})
 
 
-async def answer(engine: Engine, request: Mapping[str, Any]) -> dict[str, object]:
+async def answer(
+    engine: Engine, stopwatch: Stopwatch, request: Mapping[str, Any]
+) -> dict[str, object]:
     """Do what a line asks for."""
     match request["do"]:
         case "propose":
@@ -84,6 +107,8 @@ async def answer(engine: Engine, request: Mapping[str, Any]) -> dict[str, object
             except RaftError as error:
                 return {"error": str(error)}
             return {}
+        case "lateness":
+            return {"late_s": stopwatch.take()}
         case "state":
             return {"state": [command.decode() for command in engine.state]}
         case other:
@@ -109,7 +134,9 @@ async def propose_many(engine: Engine, num: int, width: int) -> dict[str, object
 
 async def main() -> None:
     """Run until stdin ends."""
-    engine: Engine = RaftEngine(read_settings(Path(sys.argv[1])), LEDGER)
+    settings = read_settings(Path(sys.argv[1]))
+    engine: Engine = RaftEngine(settings, LEDGER)
+    stopwatch = Stopwatch(settings.profile.append_s)
     await engine.start()
     engine.subscribe(Announcer(engine).announce)
     say({"event": "started"})
@@ -118,11 +145,13 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
 
     async def serve(request: Mapping[str, Any]) -> None:
-        say({"id": request["id"], **await answer(engine, request)})
+        say({"id": request["id"], **await answer(engine, stopwatch, request)})
 
     async with asyncio.TaskGroup() as tasks:
+        measuring = tasks.create_task(stopwatch.run())
         while line := await reader.readline():
             tasks.create_task(serve(json.loads(line)))
+        measuring.cancel()
     await engine.stop()
 
 

@@ -13,6 +13,7 @@ from rbcluster.core.ids import NodeId
 from rbcluster.raft.frames import Frame, FrameKind, Hello, encode_frame, read_frame
 from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_FRAME_BYTES, OUT_BUFFER_CAP_BYTES
 from rbcluster.raft.profile import RaftProfile
+from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.tls import TlsFiles, load_contexts
 from rbcluster.raft.transport import Mesh
 from tests.cluster.local_cluster import (
@@ -26,8 +27,9 @@ from tests.cluster.local_cluster import (
 )
 from tests.shared.certificates import tls_files
 
-# The forger is `a`, which dials; the victim `b` waits for it. Node `c` is never there.
-A, B, C, D = (NodeId(name) for name in "abcd")
+# The forger is `a`, which dials; the victim `b` waits for it. Node `c` is never there. Of those that
+# are certified, `l` is a learner, and `d` no member.
+A, B, C, D, L = (NodeId(name) for name in "abcdl")
 HASTY_GREETING = replace(PATIENT, connect_timeout_s=0.5)
 HASTY_LINK = replace(PATIENT, ping_s=0.1, link_timeout_s=0.5)
 APPEND = {
@@ -98,10 +100,10 @@ class Scene:
 @pytest.fixture
 async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     profile: RaftProfile = getattr(request, "param", PATIENT)
-    everyone = make_settings(tmp_path, "abcd", profile=profile)
+    everyone = make_settings(tmp_path, "abcd", learners="l", profile=profile)
     victim = everyone[B]
     peers = {node: victim.peers[node] for node in (A, C)}
-    cluster = LocalCluster({B: replace(victim, peers=peers)})
+    cluster = LocalCluster({B: replace(victim, peers=peers, learners=frozenset({L}))})
     async with running(cluster):
         scene = Scene(cluster)
         scene.files = {node: each.tls for node, each in everyone.items()}
@@ -193,6 +195,27 @@ async def test_a_forged_message_ends_the_link_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        APPEND,
+        {"type": "request_vote", "term": 5, "last_log_index": 9, "last_log_term": 5},
+        {"type": "response_vote", "term": 1},
+        {"type": "timeout_now", "term": 1},
+    ],
+    ids=lambda message: message["type"],
+)
+async def test_a_learner_that_acts_as_a_voter_is_cut_off(
+    scene: Scene, message: dict[str, object]
+) -> None:
+    before = scene.victim.view
+    async with scene.forger(scene.files[L], L) as forger:
+        await forger.greet(L, is_learner=True)
+        forger.send(2, FrameKind.RAFT, message)
+        assert await forger.is_cut_off()
+    await eventually(lambda: scene.victim.view == before, "all is as before")
+
+
+@pytest.mark.parametrize(
     "data",
     [
         (MAX_FRAME_BYTES + 1).to_bytes(4, "big"),
@@ -275,6 +298,16 @@ async def test_a_forged_leader_of_the_right_form_is_only_as_strong_as_raft_lets_
         await eventually(lambda: scene.victim.view.term == 5, "the term is taken")
         assert scene.victim.view.commit_index == 1
         assert scene.victim.state == ()
+
+
+async def test_a_leader_that_never_answers_leaves_the_outcome_open(scene: Scene) -> None:
+    async with scene.forger(scene.member()) as forger:
+        await forger.greet()
+        forger.send(2, FrameKind.RAFT, APPEND)
+        await eventually(lambda: scene.victim.view.leader == A, "the forger is followed")
+        async with asyncio.timeout(LIMIT_S):
+            result = await scene.victim.propose(b"one", 0.1)
+        assert (result.outcome, result.detail) == (Outcome.UNKNOWN, "no outcome within 0.1 s")
 
 
 async def test_a_command_is_not_queued_by_a_node_that_does_not_lead(scene: Scene) -> None:

@@ -6,6 +6,8 @@ membership. So everything from a link passes here first. A message is a dict wit
 ====================== ================================= ====================== =========
 type                   from                              fields
 ====================== ================================= ====================== =========
+request_pre_vote       voter to voter                    ours: as request_vote, see `canvass.py`
+response_pre_vote      voter to voter                    ours: term, known_term
 request_vote           voter to voter                    term, last_log_index, last_log_term
 response_vote          voter to voter                    term
 append_entries         voter                             term, commit_index, and either prevLogIdx,
@@ -43,6 +45,8 @@ NO_OP = b"\x01"  # the whole entry that a new leader appends
 
 BETWEEN_VOTERS = frozenset(
     {
+        "request_pre_vote",
+        "response_pre_vote",
         "request_vote",
         "response_vote",
         "append_entries",
@@ -122,9 +126,13 @@ _NEW_TERM = _int(1, MAX_TERM)
 
 Fields = Mapping[str, Check]
 
+_CANDIDACY: Fields = {"term": _NEW_TERM, "last_log_index": _INDEX, "last_log_term": _TERM}
+
 _FORMS: Mapping[str, tuple[Fields, ...]] = MappingProxyType(
     {
-        "request_vote": ({"term": _NEW_TERM, "last_log_index": _INDEX, "last_log_term": _TERM},),
+        "request_pre_vote": (_CANDIDACY,),
+        "response_pre_vote": ({"term": _NEW_TERM, "known_term": _TERM},),
+        "request_vote": (_CANDIDACY,),
         "response_vote": ({"term": _NEW_TERM},),
         "append_entries": (
             {

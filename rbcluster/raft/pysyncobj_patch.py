@@ -15,7 +15,9 @@ Changed or replaced here:
 - ``__getEntries`` bounds the number of entries in a message.
 - ``__sendAppendEntries`` is gathered to one a tick: one message per peer, one disk sync.
 - ``__loadDumpFile`` tells the proposals that a snapshot has overtaken.
-- ``__raftElectionDeadline`` is moved after a freeze and when a link comes up.
+- ``__raftElectionDeadline`` is moved until a majority has agreed to an election; it is then zero,
+  as after timeout_now, and ``__setCurrentTerm`` takes over the term that they know.
+- ``__lastResponseTime`` leaves out the time in which this process did not run.
 - ``__connectedNodes`` leaves out a node whose link is full: PySyncObj has no flow control.
 - ``__onMessageReceived`` is called by `Replica.receive`, which comes before it.
 
@@ -38,6 +40,7 @@ from pysyncobj.version import VERSION
 
 from rbcluster.errors import RaftError
 from rbcluster.raft import codec
+from rbcluster.raft.canvass import Canvass
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.journal import Journal
 from rbcluster.raft.limits import BATCH_BYTES, MAX_ENTRIES_PER_MESSAGE, MAX_PROPOSALS_IN_FLIGHT
@@ -55,6 +58,7 @@ _METHOD_HOOKS = (
     "_SyncObj__onLeaderChanged",
     "_SyncObj__onMessageReceived",
     "_SyncObj__sendAppendEntries",
+    "_SyncObj__setCurrentTerm",
 )
 _ATTRIBUTE_HOOKS = (
     "_SyncObj__commandsWaitingCommit",
@@ -145,6 +149,8 @@ class Replica(SyncObj):
         self._counted_votes: tuple[int, set[PeerNode]] = (0, set())
         self._leader_heard_at = float("-inf")
         self._ticked_at = monotonic()
+        self._canvass: Canvass | None = None
+        self._led: tuple[object, PeerNode | None] = (0, None)  # a term, and who leads in it
         self._outbox = Outbox(self._send)
         super().__init__(
             None if parts.is_learner else parts.node,
@@ -168,8 +174,8 @@ class Replica(SyncObj):
         :raises StorageError: if the disk fails; this replica must not be used any more.
         """
         self._parts.journal.flush()  # a leader counts its own entries as durable
-        self._forgive_lateness()
         self._forgive_unread_answers()
+        self._ask_before_standing()
         if self._parts.journal.size_bytes > self._parts.profile.compact_bytes:
             self.forceLogCompaction()
         self.doTick(0.0)
@@ -179,16 +185,45 @@ class Replica(SyncObj):
                 super()._SyncObj__sendAppendEntries()
         self._parts.journal.flush()
 
-    def _forgive_lateness(self) -> None:
-        """Don't stand for election because this process, not the leader, was silent.
+    def _ask_before_standing(self) -> None:
+        """Where PySyncObj would stand for election now, ask the voters first; ask again later.
 
-        After a freeze, or after stepping down, the deadline is long past; what the leader sent
-        meanwhile is still to be read. Zero is timeout_now: the leader wants this node to stand.
+        It stands when the deadline is zero: see `_count_agreement`, and timeout_now.
         """
+        now = monotonic()
+        is_due = 0 < self._SyncObj__raftElectionDeadline < now
+        if self._isLeader() or not (is_due and self.otherNodes and self._may_stand()):
+            return
+        pause_s = (self._parts.profile.election_min_s + self._spread()) / 2
+        self._SyncObj__raftElectionDeadline = now + pause_s
+        self._canvass = Canvass(self.raftCurrentTerm + 1, len(self.otherNodes) + 1)
+        _, index, term = self._parts.journal[-1]
+        question: Message = {"last_log_index": index, "last_log_term": term}
+        for node in self.otherNodes:
+            self._outbox.send(
+                node, {"type": "request_pre_vote", "term": self._canvass.term, **question}
+            )
+
+    def _answer_canvass(self, node: PeerNode, message: Message) -> None:
+        """Agree to a peer's candidacy, or say nothing."""
+        _, index, term = self._parts.journal[-1]
+        is_behind = (message["last_log_term"], message["last_log_index"]) < (term, index)
         profile = self._parts.profile
-        deadline, now = self._SyncObj__raftElectionDeadline, monotonic()
-        if 0 < deadline < now - profile.election_min_s / 2:
-            self._SyncObj__raftElectionDeadline = now + self._spread() + profile.election_min_s
+        patience_s = profile.election_min_s - profile.append_s  # what it missed, we may just have
+        if not (self._isLeader() or is_behind or self._heard_leader_within(patience_s)):
+            known = {"term": message["term"], "known_term": self.raftCurrentTerm}
+            self._send(node, {"type": "response_pre_vote", **known})
+
+    def _count_agreement(self, node: PeerNode, message: Message) -> None:
+        canvass = self._canvass
+        if canvass is None or node not in self.otherNodes or self._isLeader():
+            return
+        canvass.agree(node, message["term"], message["known_term"])  # type: ignore[arg-type]
+        if (above := canvass.won_above) is not None:
+            self._canvass = None
+            if above > self.raftCurrentTerm:
+                self._SyncObj__setCurrentTerm(above, None)
+            self._SyncObj__raftElectionDeadline = 0
 
     def _forgive_unread_answers(self) -> None:
         """Don't step down because this process did not listen: who was frozen has answers to read.
@@ -240,18 +275,10 @@ class Replica(SyncObj):
     # Links
 
     def link_up(self, node: PeerNode, *, is_learner: bool) -> None:
-        """Take note of a new link.
-
-        A follower that was cut off would stand at once, and unseat a leader with its higher term.
-        So its election deadline moves to where it hears the leader first; by a random amount, for
-        all links of a starting cluster come up together. Zero is timeout_now, which stays.
-        """
+        """Take note of a new link."""
         if is_learner:
             self._outbox._onReadonlyNodeConnected(node)  # noqa: SLF001
             return
-        if (deadline := self._SyncObj__raftElectionDeadline) != 0:
-            quiet_until = monotonic() + self._parts.profile.election_max_s + self._spread()
-            self._SyncObj__raftElectionDeadline = max(deadline, quiet_until)
         self._outbox._onNodeConnected(node)  # noqa: SLF001
 
     def link_down(self, node: PeerNode, *, is_learner: bool) -> None:
@@ -306,8 +333,16 @@ class Replica(SyncObj):
         - A follower's next_node_idx beyond the log would commit what nobody has.
         - append_entries: see `_confine`.
         - A refusal may carry the leader's reason, which PySyncObj would drop.
+        - Of two leaders in one term, the second is none: there was one election.
+        - The questions and answers of a canvass are ours.
         """
         kind = message["type"]
+        if kind == "request_pre_vote":
+            self._answer_canvass(node, message)
+            return
+        if kind == "response_pre_vote":
+            self._count_agreement(node, message)
+            return
         if kind == "response_vote" and self._is_counted(node, message):
             return
         if kind == "next_node_idx" and message["success"] and self._is_ahead(message):
@@ -316,6 +351,8 @@ class Replica(SyncObj):
             self._answer(message["request_id"], message["reason"], message["error"])
             return
         if kind == "append_entries":
+            if self._is_usurped(node, message):
+                return
             message = self._confine(message)
         self._outbox._onMessageReceived(node, message)  # noqa: SLF001
 
@@ -328,6 +365,18 @@ class Replica(SyncObj):
             return True
         voters.add(node)
         return False
+
+    def _is_usurped(self, node: PeerNode, message: Message) -> bool:
+        term = message["term"]
+        if term < self.raftCurrentTerm:  # type: ignore[operator]
+            return False  # PySyncObj passes over it
+        if self._isLeader():
+            return bool(term == self.raftCurrentTerm)
+        led_term, leader = self._led
+        if term != led_term:
+            self._led = (term, node)
+            return False
+        return node != leader
 
     def _is_ahead(self, message: Message) -> bool:
         return message["next_node_idx"] > self._parts.journal[-1][1] + 1  # type: ignore[operator]
@@ -349,6 +398,7 @@ class Replica(SyncObj):
         """
         if message["term"] >= self.raftCurrentTerm:  # type: ignore[operator]
             self._leader_heard_at = monotonic()
+            self._canvass = None
         commit: int = self.raftCommitIndex
         told: int = message["commit_index"]  # type: ignore[assignment]
         if "serialized" in message:
@@ -384,7 +434,10 @@ class Replica(SyncObj):
 
     def hears_leader(self) -> bool:
         """Tell whether a leader was heard not so long ago."""
-        return monotonic() - self._leader_heard_at < self._parts.profile.forget_leader_s
+        return self._heard_leader_within(self._parts.profile.forget_leader_s)
+
+    def _heard_leader_within(self, seconds: float) -> bool:
+        return monotonic() - self._leader_heard_at < seconds
 
     def is_heard_by_majority(self) -> bool:
         """Tell whether a majority, this leader included, answered within the fallback time."""

@@ -35,7 +35,11 @@ APPLY: Message = {"type": "apply_command", "command": b"\x00x", "request_id": 1}
 ANSWER: Message = {"type": "apply_command_response", "request_id": 1, "log_idx": 8, "log_term": 3}
 DENIED: Message = {"type": "apply_command_response", "request_id": 1, "error": 6}
 
+PRE_VOTE: Message = {**VOTE, "type": "request_pre_vote"}
+
 HONEST = [
+    PRE_VOTE,
+    {"type": "response_pre_vote", "term": 3, "known_term": 0},
     APPEND,
     {**APPEND, "entries": ()},
     {**APPEND, "prevLogIdx": None, "prevLogTerm": None},
@@ -111,14 +115,14 @@ def test_what_no_honest_peer_sends_is_refused(message: object) -> None:
         check_message(message, BETWEEN_VOTERS)
 
 
-@pytest.mark.parametrize("message", [APPEND, SERIALIZED, VOTE, ANSWER])
+@pytest.mark.parametrize("message", [APPEND, SERIALIZED, VOTE, PRE_VOTE, ANSWER])
 def test_a_learner_can_neither_lead_nor_vote(message: Message) -> None:
     with pytest.raises(MessageError, match="not for this sender"):
         check_message(message, FROM_LEARNER)
     assert check_message(NEXT, FROM_LEARNER) is NEXT
 
 
-@pytest.mark.parametrize("message", [VOTE, NEXT, APPLY])
+@pytest.mark.parametrize("message", [VOTE, PRE_VOTE, NEXT, APPLY])
 def test_a_learner_takes_only_what_a_follower_without_vote_needs(message: Message) -> None:
     with pytest.raises(MessageError, match="not for this sender"):
         check_message(message, TO_LEARNER)

@@ -7,6 +7,7 @@ from pysyncobj.monotonic import monotonic
 
 from rbcluster.errors import RaftError
 from rbcluster.raft import pysyncobj_patch
+from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.messages import Message
 from rbcluster.raft.profile import LAN
@@ -119,14 +120,6 @@ def test_a_vote_is_on_disk_before_it_is_answered(bench: Bench, tmp_path: Path) -
     bench.storage = again.storage
 
 
-def test_a_link_that_comes_up_gives_the_leader_time_to_be_heard(bench: Bench) -> None:
-    bench.replica._SyncObj__raftElectionDeadline = monotonic() - 0.01
-    bench.replica.link_up(B, is_learner=False)
-    bench.replica.tick()
-    assert not bench.replica.is_candidate()
-    assert bench.replica._SyncObj__raftElectionDeadline > monotonic() + LAN.election_min_s
-
-
 def test_a_link_that_comes_up_does_not_undo_a_hand_over(bench: Bench) -> None:
     bench.append((1, 0), commit=1)
     bench.replica.receive(B, {"type": "timeout_now", "term": 1})
@@ -174,14 +167,119 @@ def test_a_frozen_leader_reads_its_answers_before_it_steps_down(bench: Bench) ->
     assert not bench.replica.is_leader()
 
 
-def test_a_frozen_follower_hears_the_leader_before_it_stands(bench: Bench) -> None:
-    bench.replica.link_up(B, is_learner=False)
-    bench.replica._SyncObj__raftElectionDeadline = monotonic() - 2 * LAN.election_min_s
+def agree(bench: Bench, peer: PeerNode, term: int, known_term: int = 0) -> None:
+    answer: Message = {"type": "response_pre_vote", "term": term, "known_term": known_term}
+    bench.replica.receive(peer, answer)
     bench.replica.tick()
+
+
+def lose_patience(bench: Bench) -> None:
+    for peer in PEERS:
+        bench.replica.link_up(peer, is_learner=False)
+    bench.replica._SyncObj__raftElectionDeadline = monotonic() - 60  # however late
+    bench.replica.tick()
+
+
+def test_a_follower_asks_before_it_stands(bench: Bench) -> None:
+    lose_patience(bench)
+    question = {
+        "type": "request_pre_vote",
+        "term": 1,
+        "last_log_index": 1,
+        "last_log_term": 0,
+    }
+    assert sorted(bench.sent, key=lambda each: each[0].id) == [(p, question) for p in PEERS]
+    assert (bench.replica.raftCurrentTerm, bench.replica.is_candidate()) == (0, False)
+
+
+def test_it_stands_when_a_majority_has_agreed_above_the_term_they_know(bench: Bench) -> None:
+    lose_patience(bench)
+    for _ in range(3):
+        agree(bench, B, term=1)
     assert not bench.replica.is_candidate()
-    bench.replica._SyncObj__raftElectionDeadline = monotonic() - 0.01
-    bench.replica.tick()
+    agree(bench, C, term=1, known_term=7)
     assert bench.replica.is_candidate()
+    assert bench.replica.raftCurrentTerm == 8
+
+
+def test_agreement_to_an_earlier_question_is_none(bench: Bench) -> None:
+    lose_patience(bench)
+    for peer in (B, C):
+        agree(bench, peer, term=2)
+    assert not bench.replica.is_candidate()
+
+
+def test_agreement_is_void_once_the_leader_is_heard(bench: Bench) -> None:
+    bench.append((1, 0), commit=1)
+    lose_patience(bench)
+    bench.append((1, 0), commit=1)
+    for peer in (B, C):
+        agree(bench, peer, term=2)
+    assert not bench.replica.is_candidate()
+
+
+def asked(bench: Bench, last: tuple[int, int] = (1, 0)) -> list[tuple[PeerNode, Message]]:
+    """What is sent when c asks for agreement with such a last entry."""
+    bench.sent.clear()
+    index, term = last
+    question: Message = {"term": 3, "last_log_index": index, "last_log_term": term}
+    bench.replica.receive(C, {"type": "request_pre_vote", **question})
+    return bench.sent
+
+
+def test_who_hears_no_leader_agrees_and_tells_its_term_but_takes_no_other(bench: Bench) -> None:
+    bench.append((1, 0), commit=1, term=2)
+    bench.replica._leader_heard_at = monotonic() - LAN.election_min_s
+    assert asked(bench) == [(C, {"type": "response_pre_vote", "term": 3, "known_term": 2})]
+    assert bench.replica.raftCurrentTerm == 2
+
+
+def test_who_hears_the_leader_does_not_agree(bench: Bench) -> None:
+    bench.append((1, 0), commit=1)
+    assert asked(bench) == []
+
+
+def test_the_leader_does_not_agree(bench: Bench) -> None:
+    bench.stand()
+    for peer in (B, C):
+        bench.replica.receive(peer, {"type": "response_vote", "term": 1})
+    assert asked(bench, last=(99, 1)) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "num_answers"), [((2, 1), 0), ((3, 0), 0), ((3, 1), 1), ((2, 2), 1)]
+)
+def test_who_has_the_longer_log_does_not_agree(
+    bench: Bench, last: tuple[int, int], num_answers: int
+) -> None:
+    bench.append((1, 0), entry(2), entry(3), commit=3)
+    bench.replica._leader_heard_at = float("-inf")
+    assert len(asked(bench, last)) == num_answers
+
+
+def test_a_second_leader_of_one_term_is_none(bench: Bench) -> None:
+    bench.append((1, 0), entry(2), commit=2)
+    for term, commands in ((1, (b"2/1",)), (2, (b"2/1", b"3/2"))):
+        forged: Message = {
+            "type": "append_entries",
+            "term": term,
+            "commit_index": 3,
+            "prevLogIdx": 2,
+            "prevLogTerm": 1,
+            "entries": (entry(3, term),),
+        }
+        bench.replica.receive(C, forged)
+        bench.replica.tick()
+        assert bench.state() == commands
+        assert bench.replica.leader() == (B if term == 1 else C)
+
+
+def test_a_leader_follows_nobody_in_its_own_term(bench: Bench) -> None:
+    bench.stand()
+    for peer in (B, C):
+        bench.replica.receive(peer, {"type": "response_vote", "term": 1})
+    bench.append((1, 0), commit=1)
+    assert bench.replica.is_leader()
 
 
 def test_a_command_that_can_not_be_sent_is_refused_at_once(bench: Bench) -> None:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from rbcluster.raft.throttle import Throttle
 from tests.virtual_time import run_virtually
+
+from rbcluster.raft.throttle import Throttle
 
 
 def test_a_subject_gets_one_line_a_minute() -> None:

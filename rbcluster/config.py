@@ -11,7 +11,8 @@ Overview::
       |- nodes: NodeConfig, ...     [[node]]     name, address, data_dir, weight, role, tor, ports
       |- services: ServiceConfig, ..[[service]]  name, address, ports, hidden_service_dir
       |- publish: PublishConfig     [publish]    -> core.state.Policy
-      +- tor: TorConfig             [tor]        mode, control, password_file, binary, extra
+      |- tor: TorConfig             [tor]        mode, control, password_file, binary, extra
+      +- transport: TransportConfig [transport]  via
     resolve_node(...) -> NodeId     which of the nodes this machine is
     NodePaths(data_dir)             where everything of one node lies
 
@@ -86,6 +87,17 @@ def _onion_address(value: object) -> OnionAddress:
         raise ValueError(str(error)) from error
 
 
+def _listen(value: object) -> HostPort:
+    return HostPort.parse(_text(value))
+
+
+def _via(value: object) -> HostPort:
+    text = _text(value)
+    if not text.startswith(scheme := "socks5://"):
+        raise ValueError(f"{text!r} is no proxy: write socks5://127.0.0.1:9150")
+    return HostPort.parse(text.removeprefix(scheme))
+
+
 def _control(value: object) -> Path | HostPort:
     text = _text(value)
     return parse_socket_path(text) if text.startswith("unix:") else HostPort.parse(text)
@@ -136,6 +148,7 @@ class Profile(Enum):
 
     LAN = "lan"
     WAN = "wan"
+    ONION = "onion"
 
 
 class ClusterConfig(_Table):
@@ -143,6 +156,12 @@ class ClusterConfig(_Table):
 
     name: Label
     profile: Profile = Profile.LAN
+
+
+class TransportConfig(_Table):
+    """``[transport]``: how the nodes reach each other."""
+
+    via: Annotated[HostPort | None, PlainValidator(_via)] = None  # a SOCKS 5 proxy; None: directly
 
 
 class TorConfig(_Table):
@@ -191,6 +210,7 @@ class NodeConfig(_Table):
 
     name: Annotated[NodeId, PlainValidator(_node_id)]
     address: Annotated[HostPort, PlainValidator(lambda v: HostPort.parse(_text(v)))]
+    listen: Annotated[HostPort | None, PlainValidator(_listen)] = None  # None: on its address
     data_dir: AnchoredPath = DEFAULT_DATA_DIR
     weight: WholeNumber = 1
     role: Role = Role.VOTER
@@ -274,6 +294,7 @@ class Config(_Table):
     ] = Field(alias="service")
     publish: PublishConfig = PublishConfig()
     tor: TorConfig = TorConfig()
+    transport: TransportConfig = TransportConfig()
 
     def node(self, name: NodeId) -> NodeConfig:
         """Find a node.
@@ -404,6 +425,7 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
         "service": ServiceConfig,
         "publish": PublishConfig,
         "tor": TorConfig,
+        "transport": TransportConfig,
     }
     names = [part for part in place[:-1] if isinstance(part, str)]
     model = tables[names[-1]] if names else Config

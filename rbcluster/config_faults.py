@@ -48,6 +48,7 @@ def relation_faults(raw: Mapping[str, Any]) -> Iterator[str]:
                 place = _key_path(("node", index, "ports", name))
                 yield f"{place}: no service has this name: there is {known}"
     yield from _misplaced_tor_keys(raw, nodes)
+    yield from _unreachable_onions(raw, nodes)
 
 
 def _tables(raw: Mapping[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
@@ -81,6 +82,32 @@ def _duplicates(
                 f"{table}[{index}].{key}: {entry[key]!r} is that of {table}[{first}] too: "
                 f"each {table} needs its own"
             )
+
+
+def _unreachable_onions(
+    raw: Mapping[str, Any], nodes: list[tuple[int, dict[str, Any]]]
+) -> Iterator[str]:
+    """Find what is missing for nodes whose address is an onion service."""
+    onions = [(i, n) for i, n in nodes if ".onion:" in str(n.get("address")).lower()]
+    for index, node in onions:
+        if "listen" not in node:
+            yield (
+                f"node[{index}].listen: is missing: its address is an onion service, so say where "
+                'that leads, as in "127.0.0.1:7300"'
+            )
+    transport = raw.get("transport", {})
+    if onions and isinstance(transport, dict) and "via" not in transport:
+        yield (
+            "transport.via: is missing: nodes with onion addresses are dialled through a tor's "
+            'SOCKS port, as in "socks5://127.0.0.1:9150"'
+        )
+    cluster = raw.get("cluster")
+    profile = cluster.get("profile", "lan") if isinstance(cluster, dict) else None
+    if onions and profile in {"lan", "wan"}:
+        yield (
+            f'cluster.profile: "{profile}" is too impatient for nodes with onion addresses: '
+            'write profile = "onion"'
+        )
 
 
 def _misplaced_tor_keys(

@@ -173,10 +173,11 @@ def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettin
     tls = verify_node_tls(paths.tls_dir, name, datetime.now(UTC))
     addresses = {node.name: (node.address.host, node.address.port) for node in config.nodes}
     learners = frozenset(node.name for node in config.nodes if node.role is Role.LEARNER)
+    listen = config.node(name).listen or config.node(name).address
     return RaftSettings(
         cluster=storage_place(config, name).cluster,
         node=name,
-        listen=addresses[name],
+        listen=(listen.host, listen.port),
         peers={
             node: address
             for node, address in addresses.items()
@@ -185,6 +186,7 @@ def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettin
         data_dir=paths.raft_dir,
         tls=TlsFiles(ca=tls.authority, cert=tls.certificate, key=tls.key),
         profile=PROFILES[config.cluster.profile.value],
+        via=config.transport.via,
         learner=name in learners,
         learners=learners - {name},
     )

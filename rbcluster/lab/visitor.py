@@ -15,12 +15,13 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from rbcluster.endpoint import HostPort
 from rbcluster.errors import ControlPortError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.lab.lifetime import Lifetime
 from rbcluster.lab.network import BOOTSTRAPPED, PrivateNetwork
-from rbcluster.lab.socks import SocksError, open_through_socks
 from rbcluster.lab.tor_process import TorProcess
+from rbcluster.socks import connect_through
 
 _START_TIMEOUT_S = 60.0
 _VISIT_TIMEOUT_S = 60.0
@@ -123,12 +124,14 @@ class Visitor(Lifetime):
             async with asyncio.timeout(timeout_s):
                 if refetch:
                     await self.forget_descriptor(address)
-                reader, writer = await open_through_socks(self._socks, str(address), port, user)
+                target = HostPort(str(address), port)
+                connection = await connect_through(self._socks, target, user)
+                reader, writer = await asyncio.open_connection(sock=connection)
                 connected_s = time.monotonic() - start
                 body = await _get(reader, writer, path)
         except TimeoutError:
             error = f"no answer within {timeout_s:g} s"
-        except (SocksError, ControlPortError, OSError, EOFError, ValueError) as failure:
+        except (ControlPortError, OSError, EOFError, ValueError) as failure:
             error = str(failure) or type(failure).__name__
         visit = Visit(
             started_at=started_at,

@@ -1,5 +1,13 @@
 """Raft's periods and time-outs, as one value for each kind of network.
 
+====== ============================== ========================== =================================
+name   for nodes                      that answer each other in  a leader's sudden end costs
+====== ============================== ========================== =================================
+lan    in one place                   20 ms                      0.3 to 1 s without a leader
+wan    in several, also by WireGuard  300 ms                     1.5 to 5 s
+onion  behind onion services          3 s                        10 to 40 s, and links to be built
+====== ============================== ========================== =================================
+
 Not here: limits on sizes (`limits.py`). Raft paper 5.6: broadcast time << election time-out << time
 between failures.
 
@@ -29,7 +37,8 @@ class RaftProfile:
     forget_leader_s: float  # a leader not heard for this long is a leader no longer
     ping_s: float  # a link carries at least one frame in this time
     link_timeout_s: float  # a link on which nothing arrives for this long is dead
-    connect_timeout_s: float  # TCP, TLS and greeting together
+    connect_timeout_s: float  # dialling: TCP (through a proxy), TLS and greeting together
+    greet_timeout_s: float  # being dialled: TLS and greeting together
     redial_min_s: float  # first pause before dialling again; it doubles
     redial_max_s: float
     compact_entries: int = 2000  # length of the log that calls for a snapshot
@@ -58,6 +67,7 @@ LAN = RaftProfile(
     ping_s=1.0,
     link_timeout_s=4.0,
     connect_timeout_s=4.0,
+    greet_timeout_s=4.0,
     redial_min_s=0.05,
     redial_max_s=0.5,
 )
@@ -71,9 +81,23 @@ WAN = RaftProfile(
     ping_s=1.5,
     link_timeout_s=5.0,
     connect_timeout_s=5.0,
+    greet_timeout_s=5.0,
     redial_min_s=0.2,
     redial_max_s=4.0,
 )
 
-PROFILES: Mapping[str, RaftProfile] = MappingProxyType({"lan": LAN, "wan": WAN})
+ONION = RaftProfile(
+    append_s=1.0,
+    election_min_s=10.0,  # a circuit that breaks is rebuilt within some seconds, mostly
+    election_max_s=20.0,
+    leader_fallback_s=15.0,
+    ping_s=5.0,
+    link_timeout_s=20.0,
+    connect_timeout_s=60.0,  # descriptor, introduction and rendezvous, each over new circuits
+    greet_timeout_s=5.0,  # two round trips once the rendezvous stands
+    redial_min_s=1.0,
+    redial_max_s=15.0,
+)
+
+PROFILES: Mapping[str, RaftProfile] = MappingProxyType({"lan": LAN, "wan": WAN, "onion": ONION})
 """The profiles by the names that cluster.toml gives them."""

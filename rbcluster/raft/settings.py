@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbcluster.core.ids import ClusterId, NodeId
+from rbcluster.endpoint import HostPort
 from rbcluster.raft.disk import POSIX_DISK, Disk
 from rbcluster.raft.profile import LAN, RaftProfile
 from rbcluster.raft.storage import StoragePlace
@@ -33,6 +34,7 @@ class RaftSettings:
     data_dir: Path  # of the engine alone; made if it is missing
     tls: TlsFiles
     profile: RaftProfile = LAN
+    via: HostPort | None = None  # a SOCKS 5 proxy through which every peer is dialled
     learner: bool = False  # this node follows without a vote
     learners: frozenset[NodeId] = frozenset()  # nodes that may connect as learners
     sync: bool = True  # wait for the disk; without it a power loss may undo what was acknowledged

@@ -18,13 +18,14 @@ import asyncio
 import logging
 import random
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Protocol
 
 from rbcluster.complaint import Complaint
 from rbcluster.core.ids import NodeId
-from rbcluster.endpoint import explain
+from rbcluster.endpoint import HostPort, explain
 from rbcluster.errors import RaftError
 from rbcluster.raft.frames import FrameError, FrameKind, Hello
 from rbcluster.raft.gate import Gate, TurnedAway, source_of
@@ -33,6 +34,7 @@ from rbcluster.raft.link import Link, describe
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.throttle import Throttle
 from rbcluster.raft.tls import TlsContexts, load_contexts, peer_node
+from rbcluster.socks import connect_through
 
 logger = logging.getLogger(__name__)
 
@@ -196,11 +198,8 @@ class Mesh:
             pause_s = min(2 * pause_s, profile.redial_max_s)
 
     async def _dial(self, peer: NodeId, contexts: TlsContexts) -> Link:
-        host, port = self._settings.peers[peer]
         async with asyncio.timeout(self._settings.profile.connect_timeout_s):
-            reader, writer = await asyncio.open_connection(
-                host, port, ssl=contexts.client, server_hostname=peer.name
-            )
+            reader, writer = await self._open_connection(peer, contexts.client)
             link = Link(reader, writer)
             try:
                 _expect_name(peer_node(writer.get_extra_info("ssl_object")), peer)
@@ -212,6 +211,21 @@ class Mesh:
                 link.abort()
                 raise
         return link
+
+    async def _open_connection(
+        self, peer: NodeId, context: ssl.SSLContext
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = self._settings.peers[peer]
+        if (via := self._settings.via) is None:
+            return await asyncio.open_connection(host, port, ssl=context, server_hostname=peer.name)
+        connection = await connect_through(via, HostPort(host, port), user=peer.name)
+        try:
+            return await asyncio.open_connection(
+                sock=connection, ssl=context, server_hostname=peer.name
+            )
+        except BaseException:
+            connection.close()
+            raise
 
     def _hello(self) -> Hello:
         return Hello(self._settings.node, self._settings.learner)
@@ -257,7 +271,7 @@ class Mesh:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
-        async with asyncio.timeout(self._settings.profile.connect_timeout_s):
+        async with asyncio.timeout(self._settings.profile.greet_timeout_s):
             # asyncio does so itself only where the socket knows its protocol's number
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             transport, _ = await loop.connect_accepted_socket(

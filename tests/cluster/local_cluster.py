@@ -33,6 +33,7 @@ PATIENT = replace(
     forget_leader_s=3 * LIMIT_S,
     link_timeout_s=2 * LIMIT_S,
     connect_timeout_s=2 * LIMIT_S,
+    greet_timeout_s=2 * LIMIT_S,
 )
 """A busy machine stalls a process for longer than LAN's time-outs. So nobody stands for election
 unless the test says so (`LocalCluster.elect`), and no link ends by itself."""

@@ -30,7 +30,7 @@ from tests.shared.certificates import tls_files
 # The forger is `a`, which dials; the victim `b` waits for it. Node `c` is never there. Of the
 # others that are certified, `l` is a learner, and `d` no member.
 A, B, C, D, L = (NodeId(name) for name in "abcdl")
-HASTY_GREETING = replace(PATIENT, connect_timeout_s=0.5)
+HASTY_GREETING = replace(PATIENT, greet_timeout_s=0.5)
 HASTY_LINK = replace(PATIENT, ping_s=0.1, link_timeout_s=0.5)
 APPEND = {
     "type": "append_entries",

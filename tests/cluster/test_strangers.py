@@ -29,7 +29,7 @@ NUM_STRANGERS = 100
 async def test_a_crowd_of_strangers_costs_no_link_and_is_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = make_settings(tmp_path, "abc", profile=replace(PATIENT, connect_timeout_s=1.5))
+    settings = make_settings(tmp_path, "abc", profile=replace(PATIENT, greet_timeout_s=1.5))
     async with running(LocalCluster(settings)) as cluster:
         leader = await cluster.elect(A)
         before, mesh = leader.view, leader._mesh
@@ -69,7 +69,7 @@ async def test_a_crowd_of_strangers_costs_no_link_and_is_counted(
 async def test_each_stranger_is_cut_off_for_a_reason(
     tmp_path: Path, kind: Kind, why: TurnedAway
 ) -> None:
-    settings = make_settings(tmp_path, "a", profile=replace(PATIENT, connect_timeout_s=0.3))
+    settings = make_settings(tmp_path, "a", profile=replace(PATIENT, greet_timeout_s=0.3))
     async with running(LocalCluster(settings)) as cluster:
         async with asyncio.timeout(LIMIT_S):
             await bother(settings[A].listen, kind)

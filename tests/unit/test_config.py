@@ -85,7 +85,10 @@ def test_the_example_loads_and_shows_every_key() -> None:
     assert config.tor_of(B).mode is TorMode.SYSTEM
     assert [str(port) for port in config.ports_of(C, config.services[0])] == ["80 127.0.0.1:8081"]
     shown = set(re.findall(r"^ *#?([a-z_]+) = ", path.read_text(), re.MULTILINE))
-    tables = (config.cluster, config.nodes[0], config.services[0], config.publish, config.tor)
+    tables = (
+        *(config.cluster, config.nodes[0], config.services[0]),
+        *(config.publish, config.tor, config.transport),
+    )
     assert shown == {key for table in tables for key in type(table).model_fields}
 
 
@@ -93,7 +96,10 @@ def test_the_defaults_the_example_shows_are_the_defaults() -> None:
     """Taking the # off a default changes nothing."""
     path = Path(__file__).parents[2] / "cluster.toml.example"
     text = re.sub(
-        r"^#(?!password_file|control)([a-z_]+ = )", r"\1", path.read_text(), flags=re.MULTILINE
+        r"^#(?!password_file|control|listen|via)([a-z_]+ = )",
+        r"\1",
+        path.read_text(),
+        flags=re.MULTILINE,
     )
     assert text != path.read_text()
     assert parse_config(tomllib.loads(text), base=path.parent) == load_config(path)
@@ -305,7 +311,7 @@ def test_an_unknown_node_is_answered_with_the_known_ones() -> None:
         (
             "[cluster]",
             '[cluster]\nprofile = "moon"',
-            "cluster.profile: 'moon' found: it should be 'lan' or 'wan'",
+            "cluster.profile: 'moon' found: it should be 'lan', 'wan' or 'onion'",
         ),
         ('name = "b"\n', "", "node[1].name: is missing"),
         ('name = "b"', 'name = "a"', "node[1].name: 'a' is that of node[0] too"),
@@ -320,6 +326,12 @@ def test_an_unknown_node_is_answered_with_the_known_ones() -> None:
         ("192.0.2.2:7300", "::1:7300", "node[1].address: '::1:7300' is no host:port"),
         ("192.0.2.2:7300", "[::g]:7300", "node[1].address: '::g' is no IPv6 address"),
         ("192.0.2.2:7300", "a b:7300", "node[1].address: 'a b' is no host name"),
+        ('"b"\n', '"b"\nlisten = "x"\n', "node[1].listen: 'x' is no host:port"),
+        (
+            "[cluster]",
+            '[transport]\nvia = "127.0.0.1:9150"\n[cluster]',
+            "transport.via: '127.0.0.1:9150' is no proxy: write socks5://",
+        ),
         ('"b"\n', '"b"\nweight = 0\n', "node[1].weight: 0 found: it should be greater than or"),
         ('"b"\n', '"b"\nweight = true\n', "node[1].weight: True found: it should be a valid int"),
         ('"b"\n', '"b"\nrole = "king"\n', "node[1].role: 'king' found: it should be 'voter' or"),
@@ -513,3 +525,26 @@ def test_any_text_is_an_onion_port_or_refused_with_value_error(text: str) -> Non
         return
     assert OnionPort.parse(str(port)) == port
     assert "\n" not in str(port)
+
+
+ONION_NODE = SMALL.replace("192.0.2.2", "x" * 56 + ".onion")
+
+
+def test_nodes_may_be_reached_through_a_proxy_and_listen_elsewhere() -> None:
+    text = ONION_NODE.replace('name = "b"', 'name = "b"\nlisten = "127.0.0.1:7301"').replace(
+        "[cluster]", '[transport]\nvia = "socks5://127.0.0.1:9150"\n[cluster]\nprofile = "onion"'
+    )
+    config = parse(text)
+    assert config.transport.via == HostPort("127.0.0.1", 9150)
+    assert config.node(B).listen == HostPort("127.0.0.1", 7301)
+    assert config.cluster.profile is Profile.ONION
+    assert parse(SMALL).transport.via is None
+    assert parse(SMALL).node(A).listen is None
+
+
+def test_what_an_onion_address_lacks_is_named() -> None:
+    assert [fault.partition(":")[0] for fault in faults(ONION_NODE)] == [
+        "node[1].listen",
+        "transport.via",
+        "cluster.profile",
+    ]

@@ -22,6 +22,7 @@ from rbcluster.cli.main import main
 from rbcluster.config import Config, NodePaths, load_config
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Member, Policy, Role
+from rbcluster.endpoint import HostPort
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.lab.node_process import COMMAND
 from rbcluster.lab.ports import PortReservation
@@ -126,6 +127,14 @@ def test_learner_dials_every_voter_and_no_other_learner(three: Made) -> None:
 def test_profile_of_the_cluster_is_that_of_its_links(three: Made) -> None:
     three.edit('profile = "lan"', 'profile = "wan"')
     assert daemon._raft_settings(three.config, A, three.config.node(A).paths).profile == WAN
+
+
+def test_node_may_listen_elsewhere_and_dial_through_a_proxy(three: Made) -> None:
+    three.edit('name = "a"', 'name = "a"\nlisten = "127.0.0.1:7009"')
+    three.edit("[cluster]", '[transport]\nvia = "socks5://127.0.0.1:9150"\n[cluster]')
+    settings = daemon._raft_settings(three.config, A, three.config.node(A).paths)
+    assert settings.listen == ("127.0.0.1", 7009)
+    assert settings.via == HostPort("127.0.0.1", 9150)
 
 
 def test_service_lies_in_the_data_directory_unless_told_otherwise(three: Made) -> None:

@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"hs"}),
     frozenset({"core"}),
     frozenset({"endpoint", "pki"}),
+    frozenset({"socks"}),
     frozenset({"raft", "tor"}),
     frozenset({"config_faults"}),
     frozenset({"config"}),  # above the adapters: it makes their settings, they never read the file

@@ -22,7 +22,7 @@ async def served(
     """Yield a visitor whose SOCKS port leads every visit to the same answer."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(3)
+        await reader.readexactly(4)
         writer.write(b"\x05\x02")
         _, length = await reader.readexactly(2)
         seen((await reader.readexactly(length)).decode())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbcluster.core.ids import ClusterId, NodeId
-from rbcluster.raft.profile import LAN, PROFILES
+from rbcluster.raft.profile import LAN, PROFILES, RaftProfile
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.tls import TlsFiles
 
@@ -65,6 +65,5 @@ def test_contradictory_periods_are_refused(changes: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
-def test_every_profile_closes_dead_links_within_five_seconds(profile) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    assert profile.connect_timeout_s <= 5
-    assert profile.link_timeout_s <= 5
+def test_in_every_profile_a_stranger_has_at_most_five_seconds(profile: RaftProfile) -> None:
+    assert profile.greet_timeout_s <= 5

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rbcluster.lab.socks import SocksError, open_through_socks
+from rbcluster.endpoint import HostPort
+from rbcluster.socks import SocksError, connect_through
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-_GREETING = b"\x05\x01\x02"
+_GREETING = b"\x05\x02\x00\x02"
 _LOGIN = b"\x01\x05alice\x01x"
 _CONNECT = b"\x05\x01\x00\x03\x05x.y.z\x00\x50"
 _CONNECTED = b"\x05\x00\x00\x01\0\0\0\0\0\0"
@@ -39,7 +40,8 @@ def answering(*exchange: tuple[bytes, bytes]) -> Serve:
 
 
 async def connect(path: Path) -> bytes:
-    reader, writer = await open_through_socks(path, "x.y.z", 80, "alice")
+    connection = await connect_through(path, HostPort("x.y.z", 80), "alice")
+    reader, writer = await asyncio.open_unix_connection(sock=connection)
     try:
         return await reader.read()
     finally:
@@ -93,3 +95,25 @@ async def test_what_is_no_socks_port_is_told_apart(
     async with serving(tmp_path / "socks", exchange) as path:
         with pytest.raises(SocksError, match=reason):
             await connect(path)
+
+
+async def test_a_proxy_that_wants_no_user_name_gets_none(tmp_path: Path) -> None:
+    exchange = answering((_GREETING, b"\x05\x00"), (_CONNECT, _CONNECTED + b"hello"))
+    async with serving(tmp_path / "socks", exchange) as path:
+        assert await connect(path) == b"hello"
+
+
+async def test_a_proxy_on_a_tcp_port_is_reached_too() -> None:
+    exchange = answering(
+        (_GREETING, b"\x05\x02"), (_LOGIN, b"\x01\x00"), (_CONNECT, _CONNECTED + b"hello")
+    )
+    async with await asyncio.start_server(exchange, "127.0.0.1", 0) as server:
+        proxy = HostPort(*server.sockets[0].getsockname())
+        connection = await connect_through(proxy, HostPort("x.y.z", 80), "alice")
+        with connection:
+            assert await asyncio.get_running_loop().sock_recv(connection, 100) == b"hello"
+
+
+async def test_a_proxy_that_does_not_listen_is_told_by_the_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await connect(tmp_path / "none")

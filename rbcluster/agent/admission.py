@@ -16,9 +16,24 @@ what is its own: its operator may drain it, and is sent to a voter for all else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 
 from rbcluster.core.codec import decode_command
-from rbcluster.core.commands import OperatorCommand, ReportIntroPoints, SetDrained
+from rbcluster.core.commands import (
+    EndMaintenance,
+    EndTransfer,
+    OperatorCommand,
+    OrderTransfer,
+    RaiseFloor,
+    RecordRound,
+    ReportIntroPoints,
+    ReservePublication,
+    SeedCluster,
+    SetDrained,
+    SetMaintenance,
+    SetPresence,
+    TakeOffice,
+)
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Member, Role
 from rbcluster.errors import CommandError, DescriptorError
@@ -47,15 +62,27 @@ def refusal(
         command = decode_command(data)
     except CommandError as error:
         return str(error)
-    if isinstance(command, OperatorCommand):
-        return _operator_refusal(sender, command, members)
-    if not isinstance(command, ReportIntroPoints):  # all else is the leader's, and its own to say
-        return None if sender == myself else f"{sender} does not lead: only the leader may say that"
-    if command.node != sender:
-        return f"{sender} may not speak for {command.node}"
-    if command.points:
-        return _report_refusal(command, consensus)
-    return None
+    match command:  # every kind is named: a new one can't get in by being forgotten
+        case ReportIntroPoints(node=node) if node != sender:
+            return f"{sender} may not speak for {node}"
+        case ReportIntroPoints(points=points):
+            return _report_refusal(command, consensus) if points else None
+        case OrderTransfer() | SetDrained() | SetMaintenance():
+            return _operator_refusal(sender, command, members)
+        case (
+            SeedCluster()
+            | TakeOffice()
+            | SetPresence()
+            | ReservePublication()
+            | RaiseFloor()
+            | RecordRound()
+            | EndTransfer()
+            | EndMaintenance()
+        ):
+            is_leader = sender == myself
+            return None if is_leader else f"{sender} does not lead: only the leader may say that"
+        case _:
+            assert_never(command)
 
 
 def _operator_refusal(

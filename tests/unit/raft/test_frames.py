@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rbcluster.core.ids import NodeId
 from rbcluster.raft import codec
@@ -73,3 +75,38 @@ def test_a_greeting_of_another_protocol_version_names_both() -> None:
 def test_a_malformed_greeting_is_refused(payload: object) -> None:
     with pytest.raises(FrameError, match="greeting is malformed"):
         Hello.from_wire(payload)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.floats(),
+    lambda inner: (
+        st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+BODIES = st.binary(max_size=60) | VALUES.map(codec.dumps)
+
+
+@given(BODIES.map(lambda body: len(body).to_bytes(4, "big") + body) | st.binary(max_size=60))
+def test_any_bytes_are_a_frame_or_refused(data: bytes) -> None:
+    """Nothing else is raised: it would not end the link, but its task."""
+    try:
+        frame = asyncio.run(read(data, limit=1000))
+    except (FrameError, asyncio.IncompleteReadError):
+        return
+    assert asyncio.run(read(encode_frame(frame))) == frame
+
+
+@given(VALUES | st.tuples(st.just(1), st.text(max_size=70), st.booleans()))
+def test_any_greeting_is_one_or_refused(payload: object) -> None:
+    try:
+        hello = Hello.from_wire(payload)
+    except FrameError:
+        return
+    assert hello.to_wire() == payload

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 
 import pytest
-from tests.virtual_time import run_virtually
 
 from rbcluster.raft.frames import FrameError
 from rbcluster.raft.gate import Gate, TurnedAway
@@ -17,6 +16,7 @@ from rbcluster.raft.limits import (
     MAX_HANDSHAKES_PER_S,
     MAX_HANDSHAKES_PER_SOURCE,
 )
+from tests.shared.virtual_time import run_virtually
 
 
 class Door:

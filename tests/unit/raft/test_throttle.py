@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.virtual_time import run_virtually
-
 from rbcluster.raft.throttle import Throttle
+from tests.shared.virtual_time import run_virtually
 
 
 def test_a_subject_gets_one_line_a_minute() -> None:

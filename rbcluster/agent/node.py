@@ -151,6 +151,7 @@ class Node:
             ),
             visitors=self.tor.num_visitors,
             version=__version__,
+            schema_version=self.office.newest_schema,
         )
 
     def status(self) -> StatusDocument:

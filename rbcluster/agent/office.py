@@ -21,12 +21,13 @@ from rbcluster.core.commands import (
     Command,
     EndMaintenance,
     EndTransfer,
+    RaiseSchema,
     SeedCluster,
     SetPresence,
     TakeOffice,
 )
 from rbcluster.core.ids import Monotonic, NodeId
-from rbcluster.core.state import Member, Office, Presence, Role, Transfer
+from rbcluster.core.state import SCHEMA_VERSION, Member, Office, Presence, Role, Transfer
 from rbcluster.errors import RaftError
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.view import Role as RaftRole
@@ -59,6 +60,7 @@ class OfficeKeeper:
     wakeup: Wakeup
     seed: SeedCluster  # how to found the cluster, from cluster.toml
     own_faults: Callable[[], tuple[str, ...]]
+    newest_schema: int = SCHEMA_VERSION  # another one is for tests
     unable_since: Monotonic | None = None  # since when this leader can't publish
 
     async def run(self) -> None:
@@ -89,6 +91,8 @@ class OfficeKeeper:
                 await self._propose(change)
             for end in self._end_of_maintenance():
                 await self._propose(end)
+            for step in self._schema_change():
+                await self._propose(step)
             await self._yield_if_unable()
 
     async def _transfer(self, ordered: Transfer) -> None:
@@ -98,6 +102,21 @@ class OfficeKeeper:
         if holds_office(self.cluster, self.node):
             term = self.cluster.view.term
             await self._propose(EndTransfer(office_node=self.node, office_term=term))
+
+    def _schema_change(self) -> Iterator[RaiseSchema]:
+        """Go over to the newest schema that every member knows, absent ones and learners too."""
+        state, known = self.cluster.state, [self.newest_schema]
+        for member in state.members.values():
+            record = self.peers.record(member.node)
+            if member.node != self.node:
+                known.append(record.heartbeat.schema_version if record else state.schema)
+        if min(known) > state.schema:
+            _LOG.info("the cluster goes over to schema=%d", min(known))
+            yield RaiseSchema(
+                version=min(known),
+                office_node=self.node,
+                office_term=self.cluster.view.term,
+            )
 
     def _presence_changes(self) -> Iterator[SetPresence]:
         """Find the members whose presence is not what their silence says."""

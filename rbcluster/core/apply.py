@@ -18,7 +18,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from rbcluster.core import budget
-from rbcluster.core.codec import decode_command
+from rbcluster.core.codec import check_schema, decode_command
 from rbcluster.core.commands import (
     Applied,
     Command,
@@ -26,6 +26,7 @@ from rbcluster.core.commands import (
     EndTransfer,
     OperatorCommand,
     RaiseFloor,
+    RaiseSchema,
     RecordRound,
     Refused,
     ReportIntroPoints,
@@ -46,7 +47,7 @@ from rbcluster.core.state import (
     Publication,
     Role,
 )
-from rbcluster.errors import CommandError
+from rbcluster.errors import CommandError, SchemaError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.params import MAX_INTRO_POINTS
 from rbcluster.hs.time_period import TimePeriod
@@ -59,20 +60,21 @@ PERIODS_KEPT = 2  # below the newest; tor keeps two descriptors, of neighbouring
 
 
 def apply_bytes(state: ClusterState, data: bytes) -> tuple[ClusterState, Verdict]:
-    """Apply an encoded command; no command makes it raise.
+    """Apply an encoded command; no command that this release knows makes it raise.
 
     An exception here would repeat on all nodes at every tick and stop the cluster for good. So even
     a mistake of ours ends as `Refused`, alike on every node: it is as deterministic as a rule.
 
-    :raises MemoryError: the one exception, for it is no property of the command: this node must
-        stop, or it would refuse what the others applied.
+    :raises SchemaError: for a command of a newer release. Where it comes from it is applied, so
+        this node must stop, or it would refuse what the others applied.
+    :raises MemoryError: for the same reason.
     """
     try:
         return apply(state, decode_command(data))
+    except (MemoryError, SchemaError):
+        raise
     except CommandError as error:
         return state, Refused(str(error))
-    except MemoryError:
-        raise
     except Exception as error:  # noqa: BLE001 - the last resort described above
         return state, Refused(f"internal error: {type(error).__name__}")
 
@@ -88,7 +90,7 @@ def apply(state: ClusterState, command: Command) -> tuple[ClusterState, Verdict]
         return state, Refused(str(rule))
 
 
-def _changed(  # noqa: PLR0911 - one return for each command
+def _changed(  # noqa: C901, PLR0911 - one return for each command
     state: ClusterState, command: Command
 ) -> ClusterState:
     """Return the state after a command, or raise the rule that it breaks."""
@@ -108,6 +110,8 @@ def _changed(  # noqa: PLR0911 - one return for each command
             return _reserve(state, command)
         case RaiseFloor():
             return _raise_floor(state, command)
+        case RaiseSchema():
+            return _raise_schema(state, command)
         case EndTransfer():
             require_office(state, command.office_node, command.office_term)
             return replace(state, transfer=None)
@@ -213,6 +217,16 @@ def _raise_floor(state: ClusterState, command: RaiseFloor) -> ClusterState:
         f"floor {command.floor} is not above {known.floor}, or leaves no room for revisions",
     )
     return _with_publication(state, command.service, replace(known, floor=command.floor))
+
+
+def _raise_schema(state: ClusterState, command: RaiseSchema) -> ClusterState:
+    require_office(state, command.office_node, command.office_term)
+    require(
+        command.version > state.schema,
+        f"schema {command.version} is not above {state.schema}, which is in force",
+    )
+    check_schema(command.version)
+    return replace(state, schema=command.version)
 
 
 def _record_round(state: ClusterState, command: RecordRound) -> ClusterState:

@@ -1,9 +1,12 @@
 """The wire form of commands and of the whole state: a table of fields for each type.
 
-A command is ``msgpack([SCHEMA_VERSION, kind, fields])``, a snapshot
-``msgpack([SCHEMA_VERSION, fields])``. Order and bounds below are the format: changing any of them
-changes SCHEMA_VERSION. The bytes are canonical, so `state_digest` is equal on all nodes that hold
-the same state.
+A command is ``msgpack([schema, kind, fields])`` with the version that brought its kind, a snapshot
+``msgpack([schema, fields])`` with the version in force. Order and bounds below are the format: what
+changes any of them raises SCHEMA_VERSION, and keeps the old form beside the new one. The bytes are
+canonical, so `state_digest` is equal on all nodes that hold the same state, whatever their release.
+
+Bytes of a newer version are a `SchemaError`: other nodes can read them, so this one must not pass
+over them. Whatever else can't be read is no command anywhere, and passed over everywhere alike.
 
 Not here: what a command does (`core/apply.py`), files and checksums (`raft/`).
 
@@ -17,6 +20,7 @@ Overview::
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from rbcluster.core.commands import (
@@ -25,6 +29,7 @@ from rbcluster.core.commands import (
     EndTransfer,
     OrderTransfer,
     RaiseFloor,
+    RaiseSchema,
     RecordRound,
     ReportIntroPoints,
     ReservePublication,
@@ -67,7 +72,7 @@ from rbcluster.core.wire import (
     to_bytes,
     wrapped,
 )
-from rbcluster.errors import CommandError
+from rbcluster.errors import CommandError, SchemaError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import IntroPoint, LinkSpecifier, ServiceTraits
@@ -97,7 +102,7 @@ _TERM = integer(0, 2**63 - 1)
 _INSTANT = integer(0, 2**47 - 1)  # the year 6429: still a date everywhere
 _NAME = text(1, 63)
 _KIND = integer(1, 2**16 - 1)
-_VERSION = integer(SCHEMA_VERSION, SCHEMA_VERSION)
+_SCHEMA = integer(1, 2**16 - 1)
 _REASON = text(0, MAX_REASON_CHARS)
 
 
@@ -281,7 +286,12 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
         EndMaintenance,
         record(EndMaintenance, until=_INSTANT, office_node=_NODE, office_term=_TERM),
     ),
+    32: (
+        RaiseSchema,
+        record(RaiseSchema, version=_SCHEMA, office_node=_NODE, office_term=_TERM),
+    ),
 }
+_BROUGHT_BY: dict[int, int] = {}  # kind -> schema that brought it, unless it was the first
 _KINDS = {command_type: kind for kind, (command_type, _) in _COMMANDS.items()}
 
 
@@ -293,7 +303,7 @@ def encode_command(command: Command) -> bytes:
     kind = _KINDS[type(command)]
     try:
         fields = _COMMANDS[kind][1].pack(command)
-        data = to_bytes([SCHEMA_VERSION, kind, fields])
+        data = to_bytes([_BROUGHT_BY.get(kind, 1), kind, fields])
     except ValueError as error:
         raise CommandError(f"{type(command).__name__} can't be written: {error}") from error
     _check_length(data)
@@ -303,17 +313,18 @@ def encode_command(command: Command) -> bytes:
 def decode_command(data: bytes) -> Command:
     """Read a command.
 
-    :raises CommandError: if `data` is no command of this version; never anything else.
+    :raises SchemaError: if `data` is of a newer version.
+    :raises CommandError: if it is no command; never anything else.
     """
     _check_length(data)
     try:
-        wire_kind, fields = _open(from_bytes(data), num_parts=2)
+        schema, (wire_kind, fields) = _open(from_bytes(data), num_parts=2)
         kind = _KIND.unpack(wire_kind)
-        if kind not in _COMMANDS:
+        if kind not in _COMMANDS or schema != _BROUGHT_BY.get(kind, 1):
             raise ValueError(f"there is no kind {kind}")
         command: Command = _COMMANDS[kind][1].unpack(fields)
     except ValueError as error:
-        raise CommandError(f"this is no command of version {SCHEMA_VERSION}: {error}") from error
+        raise CommandError(f"this is no command: {error}") from error
     return command
 
 
@@ -323,7 +334,7 @@ def encode_state(state: ClusterState) -> bytes:
     :raises CommandError: if a value in it is out of bounds, which `apply` does not let happen.
     """
     try:
-        return to_bytes([SCHEMA_VERSION, _STATE.pack(state)])
+        return to_bytes([_SCHEMA.pack(state.schema), _STATE.pack(state)])
     except ValueError as error:
         raise CommandError(f"the state can't be written: {error}") from error
 
@@ -331,13 +342,14 @@ def encode_state(state: ClusterState) -> bytes:
 def decode_state(data: bytes) -> ClusterState:
     """Read a snapshot.
 
-    :raises CommandError: if `data` is no snapshot of this version; never anything else.
+    :raises SchemaError: if `data` is of a newer version.
+    :raises CommandError: if it is no snapshot; never anything else.
     """
     try:
-        (fields,) = _open(from_bytes(data), num_parts=1)
-        return _STATE.unpack(fields)
+        schema, (fields,) = _open(from_bytes(data), num_parts=1)
+        return replace(_STATE.unpack(fields), schema=schema)
     except ValueError as error:
-        raise CommandError(f"this is no snapshot of version {SCHEMA_VERSION}: {error}") from error
+        raise CommandError(f"this is no snapshot: {error}") from error
 
 
 def state_digest(state: ClusterState) -> bytes:
@@ -365,12 +377,28 @@ def _check_length(data: bytes) -> None:
         raise CommandError(f"a command takes at most {MAX_COMMAND_BYTES} bytes, not {len(data)}")
 
 
-def _open(wire: Wire, num_parts: int) -> list[Wire]:
+def _open(wire: Wire, num_parts: int) -> tuple[int, list[Wire]]:
     """Take the version off the front of an array.
 
-    :raises ValueError: if it is another version, or the number of the other parts is wrong.
+    :raises SchemaError: if it is a newer one; the rest may then have any form.
+    :raises ValueError: if there is none, or the number of the other parts is wrong.
     """
-    if not isinstance(wire, list) or len(wire) != 1 + num_parts:
+    if not isinstance(wire, list) or not wire:
         raise ValueError(f"it is not an array of {1 + num_parts} parts")
-    _VERSION.unpack(wire[0])
-    return wire[1:]
+    schema: int = _SCHEMA.unpack(wire[0])
+    check_schema(schema)
+    if len(wire) != 1 + num_parts:
+        raise ValueError(f"it is not an array of {1 + num_parts} parts")
+    return schema, wire[1:]
+
+
+def check_schema(version: int) -> None:
+    """Check that this release knows a version of the state machine.
+
+    :raises SchemaError: if it does not.
+    """
+    if version > SCHEMA_VERSION:
+        raise SchemaError(
+            f"the cluster has gone over to schema {version}, and this rbcluster knows none newer "
+            f"than {SCHEMA_VERSION}: upgrade rbcluster on this node, and start it again"
+        )

@@ -1,8 +1,8 @@
 """Commands: the only messages that change `ClusterState`, and their msgpack form.
 
 The proposer stamps instants and random values into a command; `core/apply.py` never asks for any.
-On the wire a command is ``msgpack([schema version, kind, fields])``; an unknown version or kind is
-refused, not guessed.
+On the wire a command is ``msgpack([schema version, kind, fields])``; an unknown kind is refused,
+not guessed, and a newer version stops the node (`SchemaError`).
 """
 
 from __future__ import annotations
@@ -156,6 +156,19 @@ class EndMaintenance:
     office_term: Term
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseSchema:
+    """Go over to a newer version of the state machine. Proposed when every member knows it.
+
+    A node that does not know it stops when it comes to this command: it could not apply what
+    follows as the others do.
+    """
+
+    version: int
+    office_node: NodeId
+    office_term: Term
+
+
 OperatorCommand = OrderTransfer | SetDrained | SetMaintenance
 """What a person decides: enters by any node's API (`agent/admission.py` says from whom)."""
 
@@ -169,6 +182,7 @@ Command = (
     | RecordRound
     | EndTransfer
     | EndMaintenance
+    | RaiseSchema
     | OperatorCommand
 )
 

@@ -21,7 +21,9 @@ from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.hs.params import MAX_INTRO_POINTS
 from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
 
-SCHEMA_VERSION = 1  # of commands and snapshots; raised when an older node could misread them
+SCHEMA_VERSION = 1
+"""Newest version of commands and state that this release knows. Raised when an older one could
+misread them; what is new then may be used only where `ClusterState.schema` has come to it."""
 
 
 class Role(Enum):
@@ -160,6 +162,7 @@ PublicationKey = tuple[OnionAddress, int]  # (service, time period number)
 class ClusterState:
     """Everything that is replicated. A fresh node starts with `ClusterState()`."""
 
+    schema: int = 1  # version in force: rises (`RaiseSchema`) once every member knows the next
     name: str = ""  # the cluster's; empty until it is seeded
     members: Mapping[NodeId, Member] = field(default_factory=lambda: MappingProxyType({}))
     services: Mapping[OnionAddress, str] = field(default_factory=lambda: MappingProxyType({}))

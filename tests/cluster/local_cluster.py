@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.raft.engine import Admit, RaftEngine, admit_all
+from rbcluster.raft.machine import StateMachine
 from rbcluster.raft.profile import LAN, RaftProfile
 from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.raft.settings import Address, RaftSettings
@@ -96,13 +98,14 @@ class LocalCluster:
         self.settings = dict(settings)
         self.engines: dict[NodeId, Engine] = {}
         self.messages: list[tuple[NodeId, NodeId, bytes]] = []  # to, from, payload
+        self.machines: dict[NodeId, StateMachine[Any, Any]] = {}  # where it is not the ledger
         self.admit: Admit = admit_all  # read at every call: a test may change it
 
     async def start(self, node: NodeId) -> Engine:
         """Start a node with what it has on disk."""
         engine: Engine = RaftEngine(
             self.settings[node],
-            LEDGER,
+            self.machines.get(node, LEDGER),
             admit=self._admit,
             on_message=lambda sender, payload: self.messages.append((node, sender, payload)),
         )

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import cast
 
 from rbcluster.core.apply import apply
-from rbcluster.core.commands import Applied
+from rbcluster.core.codec import decode_command
+from rbcluster.core.commands import Applied, RaiseSchema
 from rbcluster.core.state import Presence
 from rbcluster.tor.settings import TorStatus
 from tests.shared.virtual_time import VirtualTimeLoop
@@ -146,3 +147,28 @@ def test_nobody_is_withdrawn_for_the_time_this_node_stood_still() -> None:
         await eventually(lambda: world.state.members[CYD].presence is Presence.WITHDRAWN, 8)
 
     in_world(scenario)
+
+
+def test_schema_is_raised_once_every_member_knows_it_and_not_before() -> None:
+    raised: list[RaiseSchema] = []
+
+    def catches(data: bytes) -> bool:
+        command = decode_command(data)
+        if isinstance(command, RaiseSchema):
+            raised.append(command)
+        return isinstance(command, RaiseSchema)  # this release could not apply it
+
+    async def scenario(world: World) -> None:
+        world.loses = catches
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        for name in (ADA, BOB):
+            world.nodes[name].office.newest_schema = 3
+        world.kill(CYD)  # one that is down is waited for: it would not understand the others
+        await asyncio.sleep(10)
+        assert not raised
+        world.nodes[CYD].office.newest_schema = 2
+        world.nodes[ADA].hear(CYD, world.nodes[CYD].heartbeat().to_bytes())
+        await eventually(lambda: bool(raised), limit_s=5)
+
+    in_world(scenario)
+    assert {(command.version, command.office_node) for command in raised} == {(2, ADA)}

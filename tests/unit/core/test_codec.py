@@ -16,8 +16,14 @@ from rbcluster.core.codec import (
     encode_state,
     state_digest,
 )
-from rbcluster.core.commands import Command, ReportIntroPoints, SeedCluster, TakeOffice
-from rbcluster.core.ids import UnixMs
+from rbcluster.core.commands import (
+    Command,
+    RaiseSchema,
+    ReportIntroPoints,
+    SeedCluster,
+    TakeOffice,
+)
+from rbcluster.core.ids import Term, UnixMs
 from rbcluster.core.state import ClusterState, Member, Presence
 from rbcluster.core.wire import Wire, to_bytes
 from rbcluster.errors import CommandError
@@ -66,6 +72,7 @@ ONE_OF_EACH: tuple[Command, ...] = (
     drain(),
     maintenance(),
     end_maintenance(),
+    RaiseSchema(version=2, office_node=ADA, office_term=Term(7)),
 )
 BUSY = after(
     [
@@ -193,7 +200,7 @@ def test_a_command_cut_short_or_continued_is_refused(command: Command) -> None:
 @pytest.mark.parametrize(
     ("wire", "complaint"),
     [
-        ([2, 2, ["ada", 5]], "2 is not within 1..1"),
+        ([0, 2, ["ada", 5]], "0 is not within 1..65535"),
         ([True, 2, ["ada", 5]], "bool found"),
         ([1, 99, ["ada", 5]], "there is no kind 99"),
         ([1, True, ["ada", 5]], "bool found"),
@@ -211,9 +218,9 @@ def test_a_refusal_says_what_is_wrong_and_where(wire: Wire, complaint: str) -> N
         decode_command(to_bytes(wire))
 
 
-def test_a_snapshot_of_another_version_is_refused() -> None:
-    with pytest.raises(CommandError, match="no snapshot of version 1: 2 is not within"):
-        decode_state(b"\x92\x02" + encode_state(BUSY)[2:])
+def test_a_snapshot_of_no_version_is_refused() -> None:
+    with pytest.raises(CommandError, match="no snapshot: 0 is not within"):
+        decode_state(b"\x92\x00" + encode_state(BUSY)[2:])
 
 
 def test_a_trait_can_not_smuggle_a_line_into_a_descriptor() -> None:

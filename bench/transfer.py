@@ -40,7 +40,7 @@ from rbcluster.tor.descriptor_fetch import FetchOutcome, FetchResult
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 from rbcluster.tor.intro_source import LocalIntroPoints
 from rbcluster.tor.settings import TorStatus
-from tests.cluster.local_cluster import make_settings
+from tests.shared.local_cluster import make_settings
 from tests.unit.agent.world import consensus
 
 NAMES = tuple(map(NodeId, "abc"))

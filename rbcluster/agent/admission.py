@@ -25,6 +25,7 @@ from rbcluster.core.commands import (
     OperatorCommand,
     OrderTransfer,
     RaiseFloor,
+    RaiseSchema,
     RecordRound,
     ReportIntroPoints,
     ReservePublication,
@@ -75,6 +76,7 @@ def refusal(
             | SetPresence()
             | ReservePublication()
             | RaiseFloor()
+            | RaiseSchema()
             | RecordRound()
             | EndTransfer()
             | EndMaintenance()

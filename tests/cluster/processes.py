@@ -14,7 +14,7 @@ from typing import Any
 
 from rbcluster.core.ids import NodeId
 from rbcluster.raft.settings import RaftSettings
-from tests.cluster.local_cluster import LIMIT_S, make_settings
+from tests.shared.local_cluster import LIMIT_S, make_settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_COMMAND_BYTES
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.transport import Mesh
 from rbcluster.raft.view import Role
-from tests.cluster.local_cluster import (
+from tests.shared.local_cluster import (
     LIMIT_S,
     PATIENT,
     LocalCluster,

@@ -16,7 +16,8 @@ from rbcluster.raft.profile import RaftProfile
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.tls import TlsFiles, load_contexts
 from rbcluster.raft.transport import Mesh
-from tests.cluster.local_cluster import (
+from tests.shared.certificates import tls_files
+from tests.shared.local_cluster import (
     LIMIT_S,
     PATIENT,
     Engine,
@@ -25,7 +26,6 @@ from tests.cluster.local_cluster import (
     make_settings,
     running,
 )
-from tests.shared.certificates import tls_files
 
 # The forger is `a`, which dials; the victim `b` waits for it. Node `c` is never there. Of the
 # others that are certified, `l` is a learner, and `d` no member.

@@ -5,8 +5,8 @@ import itertools
 from pathlib import Path
 
 from rbcluster.core.ids import NodeId
-from tests.cluster.local_cluster import LIMIT_S
 from tests.cluster.processes import ProcessCluster, running_processes
+from tests.shared.local_cluster import LIMIT_S
 
 NODES = tuple(NodeId(name) for name in "abc")
 

@@ -13,7 +13,7 @@ import pytest
 from rbcluster.core.ids import NodeId
 from rbcluster.endpoint import HostPort
 from rbcluster.raft.settings import Address, RaftSettings
-from tests.cluster.local_cluster import (
+from tests.shared.local_cluster import (
     PATIENT,
     LocalCluster,
     commit,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.core.builders import SEED, report
 
 from rbcluster import daemon
 from rbcluster.core.codec import encode_command
@@ -18,7 +17,8 @@ from rbcluster.errors import SchemaError
 from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.machine import StateMachine
 from rbcluster.raft.proposal import Outcome
-from tests.cluster.local_cluster import (
+from tests.shared.builders import SEED, report
+from tests.shared.local_cluster import (
     LIMIT_S,
     PATIENT,
     LocalCluster,
@@ -26,7 +26,7 @@ from tests.cluster.local_cluster import (
     make_settings,
     running,
 )
-from tests.unit.core.schema_two import MACHINE_TWO, encode_motto
+from tests.shared.schema_two import MACHINE_TWO, encode_motto
 
 A, B, C = (NodeId(name) for name in "abc")
 ONE = daemon.STATE_MACHINE

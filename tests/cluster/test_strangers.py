@@ -11,7 +11,8 @@ from rbcluster.core.ids import NodeId
 from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.limits import MAX_HANDSHAKES_PER_SOURCE
 from rbcluster.raft.transport import Mesh
-from tests.cluster.local_cluster import (
+from tests.cluster.strangers import Kind, bother
+from tests.shared.local_cluster import (
     LIMIT_S,
     PATIENT,
     LocalCluster,
@@ -20,7 +21,6 @@ from tests.cluster.local_cluster import (
     make_settings,
     running,
 )
-from tests.cluster.strangers import Kind, bother
 
 A = NodeId("a")
 NUM_STRANGERS = 100

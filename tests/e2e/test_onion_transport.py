@@ -22,8 +22,8 @@ from rbcluster.raft.profile import PROFILES
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.view import Role
-from tests.cluster.local_cluster import make_settings
 from tests.shared.ledger import LEDGER, Ledger
+from tests.shared.local_cluster import make_settings
 
 PORT = 7300
 LIMIT_S = 150.0  # services to be published, circuits to be built, and an election of 20 s

@@ -10,8 +10,8 @@ import pytest
 
 from rbcluster.agent.admission import candidate_periods, refusal
 from rbcluster.core.codec import encode_command
-from rbcluster.core.commands import Command, ReportIntroPoints
-from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.core.commands import Command, RaiseSchema, ReportIntroPoints
+from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.state import Presence
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_keypair
@@ -150,6 +150,7 @@ ONLY_A_LEADERS: tuple[Command, ...] = (
     builders.reserve(7, node=BOB),
     builders.end_transfer(BOB),
     builders.end_maintenance(node=BOB),
+    RaiseSchema(version=2, office_node=BOB, office_term=Term(1)),
 )
 
 

@@ -8,7 +8,6 @@ from functools import reduce
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.core.builders import ADA, BOB, IN_OFFICE, logs, point, report
 
 from rbcluster.core.apply import apply, apply_bytes
 from rbcluster.core.codec import decode_command, decode_state, encode_command, encode_state
@@ -17,7 +16,8 @@ from rbcluster.core.ids import Term
 from rbcluster.core.state import ClusterState
 from rbcluster.core.wire import to_bytes
 from rbcluster.errors import SchemaError
-from tests.unit.core.schema_two import (
+from tests.shared.builders import ADA, BOB, IN_OFFICE, logs, point, report
+from tests.shared.schema_two import (
     StateTwo,
     apply_two,
     decode_two,

@@ -7,12 +7,11 @@ serve visitors publish nothing by themselves, so they can't.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.endpoint import HostPort
 from rbcluster.lab.network import BOOTSTRAPPED, PrivateNetwork
 from rbcluster.lab.ports import LOOPBACK, PortReservation
@@ -22,8 +21,8 @@ from rbcluster.raft.profile import PROFILES
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.view import Role
+from tests.shared.certificates import tls_files
 from tests.shared.ledger import LEDGER, Ledger
-from tests.shared.local_cluster import make_settings
 
 PORT = 7300
 LIMIT_S = 150.0  # services to be published, circuits to be built, and an election of 20 s
@@ -33,28 +32,34 @@ Engine = RaftEngine[Ledger, int]
 
 @asynccontextmanager
 async def link_tor(
-    network: PrivateNetwork, nodes: Mapping[NodeId, RaftSettings]
-) -> AsyncIterator[dict[NodeId, RaftSettings]]:
-    """Run a tor for the links; yield settings in which peers are onion addresses behind it."""
+    network: PrivateNetwork, names: Sequence[NodeId], directory: Path
+) -> AsyncIterator[list[RaftSettings]]:
+    """Run a tor for the links of all nodes; yield how each is reached behind it."""
     ports = PortReservation()
-    via = HostPort(LOOPBACK, ports.reserve())
-    directory = network.directory / "link-tor"
+    via, *listen = [HostPort(LOOPBACK, ports.reserve()) for _ in ("via", *names)]
+    place = network.directory / "link-tor"
     lines = [*network.client_torrc_lines, f"SocksPort {via}"]
-    for node, settings in nodes.items():
-        host, port = settings.listen
-        lines += [
-            f"HiddenServiceDir {directory}/{node}",
-            f"HiddenServicePort {PORT} {host}:{port}",
-        ]
-    tor = TorProcess(directory, lines)
+    for node, target in zip(names, listen, strict=True):
+        lines += [f"HiddenServiceDir {place}/{node}", f"HiddenServicePort {PORT} {target}"]
+    tor = TorProcess(place, lines)
+    tls = tls_files(directory / "tls", names)
     try:
         tor.start()
         await tor.wait_for_log(BOOTSTRAPPED, LIMIT_S)
-        onions = {node: (directory / node.name / "hostname").read_text().strip() for node in nodes}
-        yield {
-            node: replace(each, via=via, peers={peer: (onions[peer], PORT) for peer in each.peers})
-            for node, each in nodes.items()
-        }
+        onions = {node: (place / node.name / "hostname").read_text().strip() for node in names}
+        yield [
+            RaftSettings(
+                cluster=ClusterId.of_name("test"),
+                node=node,
+                listen=(target.host, target.port),
+                peers={peer: (onions[peer], PORT) for peer in names if peer != node},
+                data_dir=directory / node.name,
+                tls=tls[node],
+                profile=PROFILES["onion"],
+                via=via,
+            )
+            for node, target in zip(names, listen, strict=True)
+        ]
     finally:
         tor.kill()
         ports.close()
@@ -82,9 +87,9 @@ async def until_led(engines: list[Engine]) -> Engine:
 async def test_nodes_linked_through_onion_services_elect_and_commit(
     network: PrivateNetwork, tmp_path: Path
 ) -> None:
-    nodes = make_settings(tmp_path, "abc", profile=PROFILES["onion"])
-    async with link_tor(network, nodes) as settings:
-        engines = [Engine(each, LEDGER) for each in settings.values()]
+    names = [NodeId(name) for name in "abc"]
+    async with link_tor(network, names, tmp_path) as settings:
+        engines = [Engine(each, LEDGER) for each in settings]
         try:
             for engine in engines:
                 await engine.start()

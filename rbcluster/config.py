@@ -7,7 +7,7 @@ certificates (`pki.py`).
 Overview::
 
     load_config(path) -> Config
-      |- cluster: ClusterConfig     [cluster]    name, profile
+      |- cluster: ClusterConfig     [cluster]    name, id, profile, fsync
       |- nodes: NodeConfig, ...     [[node]]     name, address, data_dir, weight, role, tor, ports
       |- services: ServiceConfig, ..[[service]]  name, address, ports, hidden_service_dir
       |- publish: PublishConfig     [publish]    -> core.state.Policy
@@ -42,7 +42,7 @@ from pydantic import (
 
 from rbcluster.config_faults import describe, relation_faults
 from rbcluster.core.codec import MAX_SERVICES
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ID_BYTES, UNDRAWN_CLUSTER_ID, ClusterId, NodeId
 from rbcluster.core.state import Policy, Role
 from rbcluster.endpoint import HostPort, OnionPort, parse_socket_path
 from rbcluster.errors import ConfigError, ParseError
@@ -70,6 +70,14 @@ def _text(value: object) -> str:
 
 def _node_id(value: object) -> NodeId:
     return NodeId(_text(value))
+
+
+def _cluster_id(value: object) -> ClusterId:
+    try:
+        return ClusterId(bytes.fromhex(_text(value)))
+    except ValueError as error:
+        rule = f"{value!r} is no cluster id: keep the {2 * ID_BYTES} hex digits `init` drew"
+        raise ValueError(rule) from error
 
 
 def _label(value: object) -> str:
@@ -155,7 +163,9 @@ class ClusterConfig(_Table):
     """``[cluster]``."""
 
     name: Label
+    id: Annotated[ClusterId, PlainValidator(_cluster_id)] = UNDRAWN_CLUSTER_ID  # `init` draws one
     profile: Profile = Profile.LAN
+    fsync: bool = Field(strict=True, default=True)  # False: a power loss may undo what was agreed
 
 
 class TransportConfig(_Table):

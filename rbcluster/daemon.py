@@ -29,7 +29,7 @@ from rbcluster.config import Config, NodePaths, ServiceConfig
 from rbcluster.core.apply import apply_bytes
 from rbcluster.core.codec import decode_state, encode_state
 from rbcluster.core.commands import SeedCluster, Verdict
-from rbcluster.core.ids import ClusterId, NodeId
+from rbcluster.core.ids import NodeId
 from rbcluster.core.state import ClusterState, Member, Role
 from rbcluster.errors import StorageError
 from rbcluster.pki import verify_node_tls
@@ -164,18 +164,20 @@ def storage_place(config: Config, name: NodeId) -> StoragePlace:
     """
     return StoragePlace(
         directory=config.node(name).paths.raft_dir,
-        cluster=ClusterId.of_name(config.cluster.name),
+        cluster=config.cluster.id,
         node=name,
+        sync=config.cluster.fsync,
     )
 
 
 def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettings:
     tls = verify_node_tls(paths.tls_dir, name, datetime.now(UTC))
+    place = storage_place(config, name)
     addresses = {node.name: (node.address.host, node.address.port) for node in config.nodes}
     learners = frozenset(node.name for node in config.nodes if node.role is Role.LEARNER)
     listen = config.node(name).listen or config.node(name).address
     return RaftSettings(
-        cluster=storage_place(config, name).cluster,
+        cluster=place.cluster,
         node=name,
         listen=(listen.host, listen.port),
         peers={
@@ -183,7 +185,8 @@ def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettin
             for node, address in addresses.items()
             if node != name and node not in learners
         },
-        data_dir=paths.raft_dir,
+        data_dir=place.directory,
+        sync=place.sync,
         tls=TlsFiles(ca=tls.authority, cert=tls.certificate, key=tls.key),
         profile=PROFILES[config.cluster.profile.value],
         via=config.transport.via,

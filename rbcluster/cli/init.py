@@ -13,6 +13,7 @@ The folder appears as a whole or not at all, and nothing is ever written over.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ import click
 from rbcluster.cli.key import new_keypair
 from rbcluster.cli.options import DEFAULT_CONFIG
 from rbcluster.config import DEFAULT_DATA_DIR, Config, NodeConfig, NodePaths, Profile, parse_config
+from rbcluster.core.ids import ID_BYTES
 from rbcluster.errors import ConfigError
 from rbcluster.file_remedy import remedy_for
 from rbcluster.hs.address import OnionAddress
@@ -101,7 +103,7 @@ def init(
     keypairs = [key.keypair if key else new_keypair() for key in imported]
     config = parse_config(
         {
-            "cluster": {"name": name, "profile": profile},
+            "cluster": {"name": name, "id": os.urandom(ID_BYTES).hex(), "profile": profile},
             "node": [_split_node(node) for node in nodes],
             "service": [
                 {
@@ -219,6 +221,7 @@ def _encode(config: Config) -> str:
         "",
         "[cluster]",
         f'name = "{config.cluster.name}"',
+        f'id = "{config.cluster.id}"',
         f'profile = "{config.cluster.profile.value}"',
     ]
     for node in config.nodes:

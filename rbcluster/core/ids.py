@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import NewType
@@ -55,6 +54,11 @@ ID_BYTES = 16
 """Of an id drawn at random: no two clusters or lives of a node ever draw the same."""
 
 
+def _check_id(raw: bytes) -> None:
+    if len(raw) != ID_BYTES:
+        raise ValueError(f"an id is {ID_BYTES} bytes, not {len(raw)}")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ClusterId:
     """Which cluster (16 bytes): drawn when it is founded, or founded anew from a backup.
@@ -67,13 +71,12 @@ class ClusterId:
     def __post_init__(self) -> None:
         _check_id(self.raw)
 
-    @classmethod
-    def of_name(cls, name: str) -> ClusterId:
-        """Derive the id of a cluster for which none was drawn from its name."""
-        return cls(hashlib.sha256(b"rbcluster cluster id\0" + name.encode()).digest()[:ID_BYTES])
-
     def __str__(self) -> str:
         return self.raw.hex()
+
+
+UNDRAWN_CLUSTER_ID = ClusterId(bytes(ID_BYTES))
+"""Of a cluster for which none was drawn: two of them are not told apart."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,8 +96,3 @@ class Incarnation:
 
     def __str__(self) -> str:
         return self.raw.hex()
-
-
-def _check_id(raw: bytes) -> None:
-    if len(raw) != ID_BYTES:
-        raise ValueError(f"an id is {ID_BYTES} bytes, not {len(raw)}")

@@ -9,5 +9,7 @@ Top to bottom; each file says at its head what it is and what it is not:
 - ``messages``                              which of its messages are taken from whom
 - ``transport``, ``link``, ``frames``, ``tls``   one authenticated link to each member
 - ``gate``, ``throttle``                    what strangers may cost
-- ``storage``, ``journal``, ``snapshot``, ``records``, ``codec``   what is on disk, checksummed
+- ``storage``, ``storage_identity``         a node's data directory, and whose it is
+- ``journal``, ``log_content``, ``batches``, ``snapshot``, ``records``   what is in it, checksummed
+- ``disk``, ``damage``, ``codec``           the calls beneath, and the words for what can be wrong
 """

@@ -270,6 +270,27 @@ async def test_subscribers_hear_of_changes_until_they_leave(tmp_path: Path) -> N
         assert 2 not in seen
 
 
+async def test_neither_agents_messages_nor_a_leaders_heartbeats_enter_the_journal(
+    tmp_path: Path,
+) -> None:
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
+        await commit(leader, b"one")
+        await cluster.agree(b"one")
+
+        def sizes() -> list[int]:
+            storages = [engine._storage for engine in cluster.engines.values()]
+            return [storage.journal.size_bytes for storage in storages if storage]
+
+        before = sizes()
+        for _ in range(20):
+            for engine in cluster.engines.values():
+                engine.broadcast(bytes(1000))
+            await asyncio.sleep(PATIENT.append_s / 4)
+        await eventually(lambda: len(cluster.messages) == 20 * 6, "all arrived")
+        assert sizes() == before
+
+
 class FaultyDisk(PosixDisk):
     """The machine's disk, until it has a fault."""
 

@@ -23,7 +23,7 @@ from tests.shared.ledger import LEDGER, Ledger
 
 Engine = RaftEngine[Ledger, int]
 
-CLUSTER = ClusterId.of_name("test")
+CLUSTER = ClusterId(b"one test cluster")
 
 LIMIT_S = 20.0  # five times and more of what anything here takes
 

@@ -23,7 +23,7 @@ from rbcluster.config import (
 )
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import SeedCluster
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import UNDRAWN_CLUSTER_ID, NodeId
 from rbcluster.core.state import Member, Policy, Role
 from rbcluster.endpoint import HostPort, OnionPort
 from rbcluster.errors import ConfigError
@@ -66,6 +66,8 @@ def test_a_small_file_gets_every_default() -> None:
     config = parse(SMALL)
     node = config.node(A)
     assert config.cluster.profile is Profile.LAN
+    assert config.cluster.id == UNDRAWN_CLUSTER_ID
+    assert config.cluster.fsync
     assert (node.weight, node.role, str(node.address)) == (1, Role.VOTER, "192.0.2.1:7300")
     assert node.paths.data_dir == Path("/var/lib/rbcluster")
     assert config.tor_of(A) == TorConfig()
@@ -313,6 +315,9 @@ def test_an_unknown_node_is_answered_with_the_known_ones() -> None:
             '[cluster]\nprofile = "moon"',
             "cluster.profile: 'moon' found: it should be 'lan', 'wan' or 'onion'",
         ),
+        ("[cluster]", '[cluster]\nid = "00ff"', "cluster.id: '00ff' is no cluster id: keep the 32"),
+        ("[cluster]", '[cluster]\nid = "words"', "cluster.id: 'words' is no cluster id: keep"),
+        ("[cluster]", "[cluster]\nfsync = 0", "cluster.fsync: "),
         ('name = "b"\n', "", "node[1].name: is missing"),
         ('name = "b"', 'name = "a"', "node[1].name: 'a' is that of node[0] too"),
         ('name = "b"', 'name = "B!"', "node[1].name: 'B!' is no node name: use 1 to 63 of a-z"),

@@ -110,7 +110,8 @@ def test_each_voter_dials_the_other_voters_and_lets_learners_in(three: Made) -> 
     assert settings.peers == {B: ("127.0.0.1", 7001)}
     assert not settings.learner
     assert settings.learners == {C}
-    assert settings.data_dir == paths.raft_dir
+    assert settings.data_dir == settings.storage.directory == paths.raft_dir
+    assert settings.cluster == settings.storage.cluster == three.config.cluster.id
     assert settings.tls.key == paths.tls_dir / "node.key"
     assert settings.sync
 
@@ -122,6 +123,13 @@ def test_learner_dials_every_voter_and_no_other_learner(three: Made) -> None:
     assert settings.learner
     assert settings.learners == {B}
     assert settings.peers == {A: ("127.0.0.1", 7000)}
+
+
+def test_journal_waits_for_the_disk_unless_told_otherwise(three: Made) -> None:
+    assert daemon.storage_place(three.config, A).sync
+    three.edit('profile = "lan"', 'profile = "lan"\nfsync = false')
+    settings = daemon._raft_settings(three.config, A, three.config.node(A).paths)
+    assert not settings.storage.sync
 
 
 def test_profile_of_the_cluster_is_that_of_its_links(three: Made) -> None:

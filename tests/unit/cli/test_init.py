@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from rbcluster.cli.main import main
 from rbcluster.config import NodePaths, Profile, load_config
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import UNDRAWN_CLUSTER_ID, NodeId
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.pki import load_authority, verify_node_tls
@@ -44,6 +44,12 @@ def test_the_configuration_it_writes_loads(made: Path) -> None:
     }
     (service,) = config.services
     assert [str(port) for port in service.ports] == ["80 127.0.0.1:8080"]
+
+
+def test_every_cluster_it_makes_has_an_id_of_its_own(made: Path, tmp_path: Path) -> None:
+    assert init(tmp_path / "other", "--name", "example", *NODES).exit_code == 0
+    ids = {load_config(path / "cluster.toml").cluster.id for path in (made, tmp_path / "other")}
+    assert len(ids - {UNDRAWN_CLUSTER_ID}) == 2
 
 
 def test_each_nodes_folder_is_its_data_directory(made: Path) -> None:

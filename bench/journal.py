@@ -19,9 +19,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tests.cluster.local_cluster import make_settings
-from tests.unit.core.builders import BLOG, IN_OFFICE, NOW, SHOP, point
-
 from bench.figures import milliseconds, show, show_heading
 from rbcluster import daemon
 from rbcluster.core.commands import Verdict
@@ -34,6 +31,8 @@ from rbcluster.raft.machine import MachineState
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.storage import Storage, StoragePlace, open_storage
 from tests.cluster.processes import ProcessCluster
+from tests.shared.builders import BLOG, IN_OFFICE, NOW, SHOP, point
+from tests.shared.local_cluster import make_settings
 
 FLUSHES = 500
 COMMITS = 300

@@ -49,7 +49,7 @@ async def link_tor(
         onions = {node: (place / node.name / "hostname").read_text().strip() for node in names}
         yield [
             RaftSettings(
-                cluster=ClusterId.of_name("test"),
+                cluster=ClusterId(bytes(range(16))),
                 node=node,
                 listen=(target.host, target.port),
                 peers={peer: (onions[peer], PORT) for peer in names if peer != node},

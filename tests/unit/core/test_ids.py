@@ -17,9 +17,3 @@ def test_an_id_reads_as_hexadecimal(kind: type[ClusterId | Incarnation]) -> None
 def test_an_id_takes_16_bytes(kind: type[ClusterId | Incarnation], length: int) -> None:
     with pytest.raises(ValueError, match=f"an id is 16 bytes, not {length}"):
         kind(bytes(length))
-
-
-def test_clusters_of_different_names_have_different_ids() -> None:
-    first, again, other = map(ClusterId.of_name, ("site", "site", "shop"))
-    assert first == again
-    assert first != other

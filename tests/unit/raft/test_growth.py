@@ -8,16 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from tests.unit.core.builders import (
-    HSDIRS,
-    NODES,
-    SEED,
-    point,
-    record_round,
-    report,
-    reserve,
-    take_office,
-)
 
 from rbcluster import daemon
 from rbcluster.core.codec import encode_command
@@ -30,6 +20,16 @@ from rbcluster.raft.machine import MachineState
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
 from rbcluster.raft.storage import StoragePlace, open_storage
+from tests.shared.builders import (
+    HSDIRS,
+    NODES,
+    SEED,
+    point,
+    record_round,
+    report,
+    reserve,
+    take_office,
+)
 
 HOUR_MS = 3_600_000
 YEAR_HOURS = 8_760
@@ -73,7 +73,13 @@ class OnlyVoter:
         )
         self.storage = open_storage(place, self.machine)
         # Nothing but the time-outs differs from what nodes run with: an election at once.
-        profile = replace(LAN, append_s=0.0001, election_min_s=0.001, election_max_s=0.002)
+        profile = replace(
+            LAN,
+            append_s=0.0001,
+            leader_fallback_s=0.0005,
+            election_min_s=0.001,
+            election_max_s=0.002,
+        )
         self.replica = Replica(
             ReplicaParts(
                 node=PeerNode("ada"),

@@ -7,7 +7,7 @@ Not here: connecting again (`controller.py`).
 
 ::
 
-    authenticate -> options -> SETEVENTS -> +- connection.ended
+    authenticate -> SETEVENTS -> options -> +- connection.ended
                                             +- probe               does tor answer?
                                             +- options             CONF_CHANGED
                                             +- ConsensusFollower   NEWCONSENSUS
@@ -88,8 +88,8 @@ class TorSession:
         :raises TorError: then, with the reason.
         """
         self._version = await authenticate(connection, password)
+        await connection.request(f"SETEVENTS {_EVENTS}")  # first: no change may fall in between
         await self._check_options(connection)
-        await connection.request(f"SETEVENTS {_EVENTS}")
         self._is_ready = True
         self._on_change()
         try:
@@ -150,7 +150,8 @@ class TorSession:
         match = _PROGRESS.search(text)
         if match is not None and int(match[1]) != self._bootstrapped:
             self._bootstrapped = int(match[1])
-            self._on_change()
+            if self._is_ready:
+                self._on_change()
 
     async def _follow_options(self, connection: ControlConnection) -> NoReturn:
         while True:

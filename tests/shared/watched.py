@@ -37,8 +37,8 @@ class Watched:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def fault(self, text: str) -> str:
-        await self.until(lambda: any(text in fault for fault in self.tor.status.faults))
+    async def fault(self, text: str, limit_s: float = 20) -> str:
+        await self.until(lambda: any(text in fault for fault in self.tor.status.faults), limit_s)
         (fault,) = self.tor.status.faults
         return fault
 

@@ -11,9 +11,19 @@ from rbcluster.tor.connection import ControlConnection, open_connection
 from rbcluster.tor.framing import Event
 from rbcluster.tor.hs_desc import parse_hs_desc
 from rbcluster.tor.hsdir_exchange import HsDirExchange
-from rbcluster.tor.settings import ServiceSettings
+from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
 from tests.shared.virtual_time import VirtualTimeLoop
-from tests.unit.tor.fake_control_port import ADDRESS, FakeControlPort, single
+from tests.shared.watched import Watched, running_controller
+from tests.unit.tor.fake_control_port import (
+    ADDRESS,
+    DESCRIPTOR_KEY,
+    FakeControlPort,
+    block,
+    circuit_line,
+    make_document,
+    options,
+    single,
+)
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -66,4 +76,29 @@ async def connection(
 
     port.answers |= {"+HSPOST": single("OK"), "HSFETCH": single("OK"), "GETINFO x": single("x=")}
     async with open_connection(directory / "control", deliver) as opened:
+        await opened.request("SETEVENTS HS_DESC HS_DESC_CONTENT")
         yield opened
+
+
+@pytest.fixture
+def settings(directory: Path) -> TorSettings:
+    return TorSettings(
+        mode=TorMode.SYSTEM, tor_dir=directory / "tor", control=directory / "control"
+    )
+
+
+@pytest.fixture
+async def watched(
+    port: FakeControlPort, settings: TorSettings, service: ServiceSettings
+) -> AsyncIterator[Watched]:
+    """A controller of a tor that is well, with points at relays 1, 2 and 3."""
+    port.answers |= {
+        "GETCONF": options(service),
+        "GETINFO circuit-status": block(
+            "circuit-status",
+            "".join(circuit_line(n, 9, n) + "\n" for n in (1, 2, 3)).encode(),
+        ),
+        f"GETINFO {DESCRIPTOR_KEY}": block(DESCRIPTOR_KEY, make_document(1, 2, 3)),
+    }
+    async with running_controller(settings, service) as running:
+        yield running

@@ -6,9 +6,10 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from rbcluster.hs.address import OnionAddress
@@ -32,6 +33,7 @@ TIMES = HsTimes(voting_interval=timedelta(hours=1), period_length=timedelta(days
 VALID_AFTER = datetime(2026, 3, 1, 15, tzinfo=UTC)
 PERIOD = TimePeriod.containing(VALID_AFTER, TIMES)
 HSDIR = Fingerprint(bytes([0xD1] * 20))
+DESCRIPTOR_KEY = f"hs/service/desc/id/{ADDRESS.label}"
 
 
 def make_microdescriptor(number: int) -> bytes:
@@ -39,7 +41,9 @@ def make_microdescriptor(number: int) -> bytes:
 
 
 def make_consensus(*relays: int, valid_after: str = "15:00:00") -> bytes:
-    """A consensus in which every relay is an HSDir."""
+    """A consensus of one hour in which every relay is an HSDir."""
+    since = datetime.combine(VALID_AFTER, time.fromisoformat(valid_after))
+    times = (since, since + timedelta(hours=1), since + timedelta(hours=3))
     entries = b"".join(
         b"r nick " + _base64(relay(number).raw) + b" 2026-03-01 14:00:00 127.0.0.1 9001 0\n"
         b"m " + _base64(hashlib.sha256(make_microdescriptor(number)).digest()) + b"\n"
@@ -47,9 +51,8 @@ def make_consensus(*relays: int, valid_after: str = "15:00:00") -> bytes:
         for number in relays
     )
     return (
-        b"network-status-version 3 microdesc\nvalid-after 2026-03-01 %b\n"
-        b"fresh-until 2026-03-01 16:00:00\nvalid-until 2026-03-01 18:00:00\nparams a=1\n%b"
-        b"directory-footer\n" % (valid_after.encode(), entries)
+        b"network-status-version 3 microdesc\nvalid-after %b\nfresh-until %b\nvalid-until %b\n"
+        b"params a=1\n%bdirectory-footer\n" % (*(str(at).encode() for at in times), entries)
     )
 
 
@@ -133,7 +136,10 @@ def options(service: ServiceSettings, *, publish: int = 0, instance: int = 1) ->
 
 
 class FakeControlPort:
-    """Answers each request by its longest known beginning; None is an answer that never comes."""
+    """Answers each request by its longest known beginning; None is an answer that never comes.
+
+    As tor, it tells each connection only of the kinds of events that it asked for.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes | None] = {
@@ -154,7 +160,7 @@ class FakeControlPort:
         self.data: list[bytes] = []  # data blocks as they came, dots stuffed
         self.num_connections = 0
         self._news = asyncio.Condition()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._wanted: dict[asyncio.StreamWriter, frozenset[str]] = {}  # kinds of events
 
     @asynccontextmanager
     async def listen(self, path: Path) -> AsyncIterator[FakeControlPort]:
@@ -173,16 +179,18 @@ class FakeControlPort:
         self.answers["GETINFO md/all"] = block("md/all", known)
 
     async def hang_up(self) -> None:
-        for writer in tuple(self._writers):
+        for writer in tuple(self._wanted):
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
     def send(self, raw: bytes | str) -> None:
-        """Send bytes as they are, or one event line."""
+        """Send an event, as one line or as bytes; other bytes go out as they are."""
         data = raw if isinstance(raw, bytes) else f"650 {raw}\r\n".encode()
-        for writer in self._writers:
-            writer.write(data)
+        event = re.match(rb"650[ +-](\w+)", data)
+        for writer, wanted in self._wanted.items():
+            if event is None or event[1].decode() in wanted:
+                writer.write(data)
 
     async def asked(self, request: str, times: int = 1) -> None:
         """Wait until a request has come so often."""
@@ -195,7 +203,7 @@ class FakeControlPort:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.num_connections += 1
-        self._writers.add(writer)
+        self._wanted[writer] = frozenset()
         try:
             while line := (await reader.readline()).decode().rstrip("\r\n"):
                 if line.startswith("+"):
@@ -203,6 +211,9 @@ class FakeControlPort:
                 async with self._news:
                     self.requests.append(line)
                     self._news.notify_all()
+                verb, *kinds = line.split(" ")
+                if verb == "SETEVENTS":
+                    self._wanted[writer] = frozenset(kinds)
                 known = max((key for key in self.answers if line.startswith(key)), key=len)
                 answer = self.answers[known]
                 if answer is not None and not self.hangs:
@@ -210,5 +221,5 @@ class FakeControlPort:
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._writers.discard(writer)
+            del self._wanted[writer]
             writer.close()

@@ -4,61 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from rbcluster.errors import TorError
-from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.tor.controller import TorController
 from rbcluster.tor.descriptor_fetch import FetchOutcome
 from rbcluster.tor.descriptor_upload import UploadOutcome
-from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
+from rbcluster.tor.settings import ServiceSettings, TorSettings
 from tests.shared.watched import Watched, running_controller
 from tests.unit.tor.fake_control_port import (
     ADDRESS,
+    DESCRIPTOR_KEY,
     HSDIR,
     PERIOD,
     VALID_AFTER,
     FakeControlPort,
-    block,
-    circuit_line,
     make_document,
     options,
     protocolinfo,
     relay,
     single,
-    value,
 )
 
 pytestmark = pytest.mark.virtual_time
-
-_DESCRIPTOR_KEY = f"hs/service/desc/id/{ADDRESS.label}"
-
-
-@pytest.fixture
-def settings(directory: Path) -> TorSettings:
-    return TorSettings(
-        mode=TorMode.SYSTEM, tor_dir=directory / "tor", control=directory / "control"
-    )
-
-
-@pytest.fixture
-async def watched(
-    port: FakeControlPort, settings: TorSettings, service: ServiceSettings
-) -> AsyncIterator[Watched]:
-    """A controller of a tor that is well, with points at relays 1, 2 and 3."""
-    port.answers |= {
-        "GETCONF": options(service),
-        "GETINFO circuit-status": block(
-            "circuit-status",
-            "".join(circuit_line(n, 9, n) + "\n" for n in (1, 2, 3)).encode(),
-        ),
-        f"GETINFO {_DESCRIPTOR_KEY}": block(_DESCRIPTOR_KEY, make_document(1, 2, 3)),
-    }
-    async with running_controller(settings, service) as running:
-        yield running
 
 
 async def test_a_tor_that_is_well_gives_points_and_consensus(watched: Watched) -> None:
@@ -73,90 +43,6 @@ async def test_a_tor_that_is_well_gives_points_and_consensus(watched: Watched) -
     assert watched.tor.status.version == "0.4.8.1"
     assert watched.tor.status.is_usable
     assert watched.tor.status.warnings == ()
-
-
-async def test_without_any_circuit_there_are_no_points_at_once(
-    port: FakeControlPort, watched: Watched
-) -> None:
-    await watched.until(lambda: bool(watched.relays))
-    for n in (1, 2, 3):
-        port.send("CIRC " + circuit_line(n, 9, n, status="CLOSED"))
-    await watched.until(lambda: watched.relays == ())
-
-
-async def test_a_point_is_left_out_when_its_circuit_stays_away(
-    port: FakeControlPort, watched: Watched
-) -> None:
-    await watched.until(lambda: bool(watched.relays))
-    loop = asyncio.get_running_loop()
-    lost_at = loop.time()
-    port.send("CIRC " + circuit_line(2, 9, 2, status="CLOSED"))
-    await watched.until(lambda: watched.relays == (relay(1), relay(3)))
-    assert 2.5 < loop.time() - lost_at < 10
-
-
-async def test_a_new_circuit_brings_its_point(port: FakeControlPort, watched: Watched) -> None:
-    await watched.until(lambda: bool(watched.relays))
-    port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, make_document(1, 2, 3, 4))
-    port.send("CIRC_MINOR " + circuit_line(4, 9, 4, status="PURPOSE_CHANGED"))
-    await watched.until(lambda: watched.relays == (relay(1), relay(2), relay(3), relay(4)))
-
-
-async def test_a_rotation_is_read_at_once(port: FakeControlPort, watched: Watched) -> None:
-    await watched.until(lambda: bool(watched.relays))
-    port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, make_document(5))
-    port.answers["GETINFO circuit-status"] = value("circuit-status", circuit_line(5, 9, 5))
-    port.send("CIRC_MINOR " + circuit_line(5, 9, 5, status="PURPOSE_CHANGED"))
-    loop = asyncio.get_running_loop()
-    told_at = loop.time()
-    port.send(f"HS_DESC CREATED {ADDRESS.label} UNKNOWN UNKNOWN key")
-    await watched.until(lambda: watched.relays == (relay(5),))
-    assert loop.time() - told_at < 1.0  # that is: not by the reading that follows a new circuit
-
-
-async def test_a_descriptor_that_does_not_hold_is_no_source_of_points(
-    port: FakeControlPort, watched: Watched
-) -> None:
-    await watched.until(lambda: bool(watched.relays))
-    foreign = make_document(1, identity=IdentityKeypair.from_seed(bytes(32)))
-    port.answers[f"GETINFO {_DESCRIPTOR_KEY}"] = block(_DESCRIPTOR_KEY, foreign)
-    port.send(f"HS_DESC CREATED {ADDRESS.label} UNKNOWN UNKNOWN key")
-    await watched.until(lambda: watched.relays == ())
-    (warning,) = watched.tor.status.warnings
-    assert "tor's descriptor does not hold" in warning
-    assert watched.tor.status.is_usable
-
-
-async def test_wrong_options_withdraw_the_node_until_they_are_right(
-    port: FakeControlPort, watched: Watched, service: ServiceSettings
-) -> None:
-    await watched.until(lambda: bool(watched.relays))
-    port.answers["GETCONF"] = options(service, publish=1)
-    port.send(b"650-CONF_CHANGED\r\n650-PublishHidServDescriptors=1\r\n650 OK\r\n")
-    fault = await watched.fault("PublishHidServDescriptors is 1")
-    assert fault.endswith("set it to 0 in torrc and restart tor")
-    assert watched.relays == ()
-    assert watched.tor.status.connected
-    result = await watched.tor.upload(ADDRESS, make_document(1), HSDIR)
-    assert (result.outcome, result.detail) == (UploadOutcome.NOT_SENT, fault)
-    port.answers["GETCONF"] = options(service)
-    port.send(b"650-CONF_CHANGED\r\n650 OK\r\n")
-    await watched.until(lambda: bool(watched.relays))
-
-
-async def test_directories_are_looked_into_only_when_the_options_are_read(
-    port: FakeControlPort, watched: Watched, service: ServiceSettings, directory: Path
-) -> None:
-    other = directory / "other"
-    told = f"250-HiddenServiceDir={other}\r\n".encode() + options(service)
-    port.answers["GETCONF"] = told
-    port.send(b"650-CONF_CHANGED\r\n650 OK\r\n")
-    await watched.until(lambda: bool(watched.tor.status.warnings))
-    other.symlink_to(service.directory)
-    (warning,) = watched.tor.status.warnings
-    assert warning.startswith(f"{other} is in this tor but not in the cluster")
-    port.send(b"650-CONF_CHANGED\r\n650 OK\r\n")
-    await watched.until(lambda: not watched.tor.status.warnings)
 
 
 async def test_a_tor_without_consensus_says_so_and_gives_no_points(
@@ -277,9 +163,9 @@ async def test_nothing_is_announced_twice(port: FakeControlPort, watched: Watche
     await watched.until(lambda: bool(watched.relays))
     await watched.until(lambda: watched.tor.status.bootstrapped == 100)
     before = watched.num_changes
-    reads = sum(line.startswith(f"GETINFO {_DESCRIPTOR_KEY}") for line in port.requests)
+    reads = sum(line.startswith(f"GETINFO {DESCRIPTOR_KEY}") for line in port.requests)
     port.send(f"HS_DESC CREATED {ADDRESS.label} UNKNOWN UNKNOWN key")
-    await port.asked(f"GETINFO {_DESCRIPTOR_KEY}", times=reads + 2)
+    await port.asked(f"GETINFO {DESCRIPTOR_KEY}", times=reads + 2)
     assert watched.num_changes == before
 
 
@@ -295,13 +181,6 @@ async def test_a_bug_ends_the_controller_instead_of_being_retried(
         await asyncio.wait_for(tor.run(), 20)
     assert not failed.errisinstance(TorError)
     assert port.num_connections == 1
-
-
-async def test_bootstrap_progress_is_followed(port: FakeControlPort, watched: Watched) -> None:
-    await watched.until(lambda: watched.tor.status.bootstrapped == 100)
-    port.answers["GETINFO status/bootstrap-phase"] = None
-    port.send('STATUS_CLIENT NOTICE BOOTSTRAP PROGRESS=75 TAG=enough_dirinfo SUMMARY="Loaded"')
-    await watched.until(lambda: watched.tor.status.bootstrapped == 75)
 
 
 async def test_recovery_is_logged_too(

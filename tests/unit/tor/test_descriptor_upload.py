@@ -104,7 +104,7 @@ async def test_an_upload_over_a_connection_that_has_ended_was_not_sent(
 async def test_what_is_no_descriptor_is_not_sent(port: FakeControlPort, upload: Upload) -> None:
     with pytest.raises(ParseError):
         await upload(b"nonsense")
-    assert port.requests == []
+    assert port.data == []
 
 
 async def test_answers_of_other_hsdirs_and_of_fetches_do_not_count(

@@ -30,6 +30,7 @@ from rbcluster.agent.office import holds_office
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Applied, SeedCluster, SetPresence, Verdict
 from rbcluster.core.ids import NodeId
+from rbcluster.core.plan import SlotRing, derive_slot_rings
 from rbcluster.core.state import ClusterState, Member, Policy, Presence
 from rbcluster.daemon import STATE_MACHINE
 from rbcluster.hs.address import OnionAddress
@@ -58,6 +59,11 @@ class ModelTor:
     def consensus(self) -> ConsensusView:
         """A network of this hour."""
         return consensus(datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
+
+    @property
+    def slot_rings(self) -> tuple[SlotRing, ...]:
+        """Of that network."""
+        return derive_slot_rings(self.consensus)
 
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints:  # noqa: ARG002
         """None at all."""

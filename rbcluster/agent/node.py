@@ -163,7 +163,7 @@ class Node:
                 state=state,
                 view=self.cluster.view,
                 has_consensus=consensus is not None,
-                wanted=self.planner.plan(state, consensus),
+                wanted=self.planner.plan(state, self.tor.slot_rings),
                 own_heartbeat=self.heartbeat(),
                 own_clock_offset_ms=self.clock_offset_ms(),
                 peers=self.peers.records,

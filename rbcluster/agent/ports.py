@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rbcluster.core.commands import Verdict
 from rbcluster.core.ids import NodeId
+from rbcluster.core.plan import SlotRing
 from rbcluster.core.state import ClusterState
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
@@ -55,6 +56,10 @@ class Tor(Protocol):
     @property
     def consensus(self) -> ConsensusView | None:
         """The network as this tor knows it."""
+
+    @property
+    def slot_rings(self) -> tuple[SlotRing, ...]:
+        """Its HSDirs on the rings of both slots; empty without a consensus."""
 
     @property
     def num_visitors(self) -> int | None:

@@ -53,13 +53,13 @@ class Publisher:
     def _look(self, rounds: asyncio.TaskGroup) -> float:
         """Start the rounds that are due; return the seconds until the next look."""
         context = self.context
-        consensus = context.tor.consensus
-        if not context.may_publish() or consensus is None:
+        slot_rings = context.tor.slot_rings
+        if not context.may_publish() or not slot_rings:
             self._keep_only(frozenset())
             return LOOK_EVERY_S
         next_look_s = LOOK_EVERY_S
         # A service without a key here waits for a node that has it (`readiness.py` says so).
-        everything = self.planner.plan(context.cluster.state, consensus)
+        everything = self.planner.plan(context.cluster.state, slot_rings)
         plan = [wanted for wanted in everything if context.keyring.has(wanted.service)]
         self._keep_only(frozenset(wanted.key for wanted in plan))
         for wanted in plan:

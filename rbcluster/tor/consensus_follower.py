@@ -24,7 +24,7 @@ from typing import NoReturn
 from rbcluster.errors import ConsensusUnavailable, ParseError
 from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.tor.connection import ControlConnection, RequestRefused
-from rbcluster.tor.network_view import read_network_view
+from rbcluster.tor.network_view import Network, read_network
 
 _READ_AGAIN_AFTER_S = (1.0, 3.0, 15.0, 60.0)  # each after the one before
 _RETRY_S = 2.0  # while there is none
@@ -36,13 +36,18 @@ _WHOLE = 0.9  # ours: between two consensuses far less than a tenth of the HSDir
 class ConsensusFollower:
     """The consensus, through one control connection."""
 
-    def __init__(self, view: ConsensusView | None, on_change: Callable[[], None]) -> None:
-        """Begin with the last view of an earlier connection, if there was one."""
-        self.view = view
+    def __init__(self, network: Network | None, on_change: Callable[[], None]) -> None:
+        """Begin with the last one of an earlier connection, if there was one."""
+        self.network = network
         self.warning = ""  # why there is no newer one
-        self._on_change = on_change  # called when view or warning have changed
-        self._reading: ConsensusView | None = None  # the last one, taken or not
+        self._on_change = on_change  # called when network or warning have changed
+        self._reading: Network | None = None  # the last one, taken or not
         self._wake = asyncio.Event()
+
+    @property
+    def view(self) -> ConsensusView | None:
+        """The newest consensus known; None before the first."""
+        return self.network.view if self.network is not None else None
 
     def on_new_consensus(self) -> None:
         """Read it: tor has said NEWCONSENSUS."""
@@ -56,9 +61,9 @@ class ConsensusFollower:
         num_same = 0  # readings in a row that found nothing new
         while True:
             self._wake.clear()
-            before = (self.view, self.warning)
+            network, warning = self.network, self.warning
             has_changed = await self._read(connection, testing_network=testing_network)
-            if (self.view, self.warning) != before:
+            if self.network is not network or self.warning != warning:
                 self._on_change()
             num_same = 0 if has_changed else num_same + 1
             if self.warning:
@@ -76,19 +81,19 @@ class ConsensusFollower:
             return await connection.getinfo(key, timeout_s=_DOCUMENT_TIMEOUT_S)
 
         try:
-            reading = await read_network_view(getinfo, testing_network=testing_network)
+            reading = await read_network(getinfo, self._reading, testing_network=testing_network)
         except (ConsensusUnavailable, ParseError) as error:
             self.warning = str(error)
             return False
-        if not reading.hsdirs:
+        if not reading.view.hsdirs:
             self.warning = "tor has a consensus, but no microdescriptor of any HSDir yet"
             return False
         self.warning = ""
-        has_changed = reading != self._reading
+        has_changed = reading is not self._reading
         self._reading = reading
         num_held = len(self.view.hsdirs) if self.view is not None else 0
-        if not has_changed or (num_held and len(reading.hsdirs) >= _WHOLE * num_held):
-            self.view = reading
+        if not has_changed or (num_held and len(reading.view.hsdirs) >= _WHOLE * num_held):
+            self.network = reading
         return has_changed
 
     async def _sleep(self, seconds: float) -> bool:
@@ -106,5 +111,7 @@ class ConsensusFollower:
             valid_after = await connection.getinfo("consensus/valid-after")
         except RequestRefused:
             return True
-        held = self._reading and f"{self._reading.valid_after.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        if self._reading is None:
+            return True
+        held = f"{self._reading.view.valid_after.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         return valid_after.decode("ascii", "replace").strip() != held

@@ -21,6 +21,7 @@ import logging
 from collections.abc import Callable
 from typing import NoReturn
 
+from rbcluster.core.plan import SlotRing
 from rbcluster.errors import TorError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
@@ -41,6 +42,7 @@ from rbcluster.tor.descriptor_upload import (
 from rbcluster.tor.hsdir_exchange import HsDirExchange
 from rbcluster.tor.intro_source import LocalIntroPoints
 from rbcluster.tor.managed_tor import ManagedTor
+from rbcluster.tor.network_view import Network
 from rbcluster.tor.session import TorSession
 from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings, TorStatus
 
@@ -83,6 +85,12 @@ class TorController:
     def consensus(self) -> ConsensusView | None:
         """The newest consensus known, though it may have expired; None before the first."""
         return self._session.consensus.view
+
+    @property
+    def slot_rings(self) -> tuple[SlotRing, ...]:
+        """The HSDirs of `consensus` on the rings of both slots; empty before the first."""
+        network = self._session.consensus.network
+        return network.slot_rings if network is not None else ()
 
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
         """Return this node's live introduction points for a service.
@@ -157,7 +165,7 @@ class TorController:
             backoff_s = min(2 * backoff_s, _BACKOFF_MAX_S)
 
     async def _hold_session(self) -> None:
-        session = self._new_session(self.consensus)
+        session = self._new_session(self._session.consensus.network)
         async with open_connection(self._settings.endpoint, session.on_event) as connection:
             self._session = session
             self._connection = connection
@@ -168,8 +176,8 @@ class TorController:
                 self._connection = None
                 self._exchange.connection_lost()
 
-    def _new_session(self, view: ConsensusView | None) -> TorSession:
-        return TorSession(self._services, self._exchange, view, self._on_session_change)
+    def _new_session(self, network: Network | None) -> TorSession:
+        return TorSession(self._services, self._exchange, network, self._on_session_change)
 
     def _on_session_change(self) -> None:
         self._failure = None

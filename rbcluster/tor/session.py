@@ -23,7 +23,6 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from rbcluster.errors import ControlPortError, TorError
-from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.tor.authentication import authenticate
 from rbcluster.tor.connection import ControlConnection
 from rbcluster.tor.consensus_follower import ConsensusFollower
@@ -31,6 +30,7 @@ from rbcluster.tor.framing import Event
 from rbcluster.tor.hs_desc import parse_hs_desc
 from rbcluster.tor.hsdir_exchange import HsDirExchange
 from rbcluster.tor.intro_follower import SAFETY_NET_S, IntroFollower
+from rbcluster.tor.network_view import Network
 from rbcluster.tor.options import (
     Options,
     find_faults,
@@ -53,12 +53,12 @@ class TorSession:
         self,
         services: tuple[ServiceSettings, ...],
         exchange: HsDirExchange,
-        view: ConsensusView | None,
+        network: Network | None,
         on_change: Callable[[], None],
     ) -> None:
-        """Begin with nothing known but the last consensus of an earlier session."""
+        """Begin with nothing known but the network of an earlier session."""
         self.intro = IntroFollower(services, on_change)
-        self.consensus = ConsensusFollower(view, self._on_consensus)
+        self.consensus = ConsensusFollower(network, self._on_consensus)
         self._services = services
         self._exchange = exchange
         self._on_change = on_change

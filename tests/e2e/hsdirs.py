@@ -24,7 +24,7 @@ from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
 from rbcluster.tor.framing import Event
 from rbcluster.tor.hs_desc import parse_hs_desc
 from rbcluster.tor.hsdir_exchange import HsDirExchange
-from rbcluster.tor.network_view import read_network_view
+from rbcluster.tor.network_view import read_network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ async def fetch_held(
 
 
 async def _fetch_all(client: TorProcess, address: OnionAddress, dead: Fingerprint | None) -> Held:
-    view = await read_network_view(client.getinfo, testing_network=True)
+    view = (await read_network(client.getinfo, None, testing_network=True)).view
     slot = slot_in_force(view)
     hsdirs = HashRing.at(view, slot).responsible(derive_blinded_key(address.identity, slot.period))
     documents = {}
@@ -105,7 +105,7 @@ async def _fetch_all(client: TorProcess, address: OnionAddress, dead: Fingerprin
             if fetched.outcome is not FetchOutcome.FOUND:
                 raise NotHeld(f"{hsdir}, at {view.valid_after:%H:%M:%S}: {fetched.detail}")
             documents[hsdir] = fetched.document
-    after = await read_network_view(client.getinfo, testing_network=True)
+    after = (await read_network(client.getinfo, None, testing_network=True)).view
     if slot_in_force(after) != slot:
         raise NotHeld("the period turned while they were asked")
     return Held(address=address, period=slot.period, documents=MappingProxyType(documents))

@@ -19,7 +19,7 @@ from rbcluster.lab.visitor import Visitor
 from rbcluster.lab.waiting import wait_for
 from rbcluster.lab.webpage import WebPage
 from rbcluster.tor.connection import RequestRefused
-from rbcluster.tor.network_view import read_network_view
+from rbcluster.tor.network_view import read_network
 
 _SMALL = NetworkSize(num_authorities=1, num_relays=2)
 _LIMIT_S = 20.0
@@ -61,7 +61,7 @@ async def until_gone(directory: Path, pids: Iterable[int]) -> None:
 async def test_every_relay_of_a_started_network_is_in_its_consensus(
     network: PrivateNetwork, visitor: Visitor
 ) -> None:
-    view = await read_network_view(visitor.tor.getinfo, testing_network=True)
+    view = (await read_network(visitor.tor.getinfo, None, testing_network=True)).view
 
     assert len(view.hsdirs) == network.size.num_authorities + network.size.num_relays
     assert view.times.voting_interval == network.size.voting_interval

@@ -25,7 +25,7 @@ from rbcluster.lab.visitor import Visitor
 from rbcluster.lab.webpage import WebPage
 from rbcluster.tor.descriptor_upload import UploadOutcome, upload_descriptor
 from rbcluster.tor.key_directory import import_secret_key
-from rbcluster.tor.network_view import read_network_view
+from rbcluster.tor.network_view import read_network
 from tests.e2e.care import LogWatch, calm, revisions_of
 from tests.e2e.hsdirs import Held, fetch_held, talking
 from tests.e2e.witness import Witness
@@ -73,7 +73,7 @@ async def outdo(former: Former, client: TorProcess) -> Mapping[int, int]:
 
     :returns: the revision that every HSDir now holds, by time period.
     """
-    view = await read_network_view(client.getinfo, testing_network=True)
+    view = (await read_network(client.getinfo, None, testing_network=True)).view
     now, revisions = datetime.now(UTC), {}
     async with talking(client) as (connection, exchange):
         for slot in slot_times(view).values():

@@ -21,7 +21,7 @@ from rbcluster.tor.authentication import authenticate
 from rbcluster.tor.connection import ControlConnection, open_connection
 from rbcluster.tor.framing import Event
 from rbcluster.tor.intro_source import read_intro_points
-from rbcluster.tor.network_view import read_network_view
+from rbcluster.tor.network_view import read_network
 
 
 def _ignore(_: Event) -> None:
@@ -47,7 +47,7 @@ class Witness:
     async def points_of(self, name: str) -> frozenset[IntroPoint]:
         """Read the introduction points that a node's tor would publish by itself."""
         async with control_of(self._cluster.nodes[name]) as connection:
-            view = await read_network_view(connection.getinfo, testing_network=True)
+            view = (await read_network(connection.getinfo, None, testing_network=True)).view
             local = await read_intro_points(connection.getinfo, self._address, view)
         assert local is not None, f"the tor of {name} has no descriptor yet"
         return frozenset(local.points)
@@ -56,11 +56,11 @@ class Witness:
         """Tell how long nothing will change by itself (seconds): until the next shared random
         value, at which all tors exchange their points. 0 while some of them are doing so.
         """
-        view = await read_network_view(self._visitor.tor.getinfo, testing_network=True)
+        view = (await read_network(self._visitor.tor.getinfo, None, testing_network=True)).view
         run_start = _run_start(view)
         for node in self._cluster.nodes.values():
             async with control_of(node) as connection:
-                other = await read_network_view(connection.getinfo, testing_network=True)
+                other = (await read_network(connection.getinfo, None, testing_network=True)).view
             if _run_start(other) != run_start:
                 return 0.0
         end = run_start + view.times.srv_run_length

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rbcluster.agent.planner import Planner
 from rbcluster.core.commands import ReportIntroPoints, SeedCluster
 from rbcluster.core.ids import NodeId, UnixMs
@@ -32,41 +30,41 @@ def founded() -> ClusterState:
 
 
 def test_nothing_is_wanted_before_there_is_a_consensus() -> None:
-    assert Planner().plan(founded(), None) == ()
+    assert Planner().plan(founded(), ()) == ()
 
 
 def test_answer_is_that_of_plan() -> None:
-    state, view = founded(), consensus()
-    assert Planner().plan(state, view) == plan(state, derive_slot_rings(view))
+    state, rings = founded(), derive_slot_rings(consensus())
+    assert Planner().plan(state, rings) == plan(state, rings)
 
 
 def test_the_same_question_is_not_computed_twice() -> None:
-    planner, state, view = Planner(), founded(), consensus()
-    assert planner.plan(state, view) is planner.plan(state, view)
+    planner, state, rings = Planner(), founded(), derive_slot_rings(consensus())
+    assert planner.plan(state, rings) is planner.plan(state, rings)
 
 
 def test_changed_state_changes_the_answer() -> None:
-    planner, state, view = Planner(), founded(), consensus()
-    planner.plan(state, view)
+    planner, state, rings = Planner(), founded(), derive_slot_rings(consensus())
+    planner.plan(state, rings)
     changed = after([report(BOB, 2)], state)
-    assert planner.plan(changed, view) == plan(changed, derive_slot_rings(view))
-    assert len(planner.plan(changed, view)[0].points) == 2
+    assert planner.plan(changed, rings) == plan(changed, rings)
+    assert len(planner.plan(changed, rings)[0].points) == 2
 
 
 def test_changed_consensus_changes_the_answer_though_the_state_is_the_same() -> None:
-    planner, state, view = Planner(), founded(), consensus()
-    before = planner.plan(state, view)
-    smaller = replace(view, hsdirs=view.hsdirs[:9])
-    assert planner.plan(state, smaller) == plan(state, derive_slot_rings(smaller)) != before
+    planner, state, rings = Planner(), founded(), derive_slot_rings(consensus())
+    before = planner.plan(state, rings)
+    smaller = derive_slot_rings(consensus(num_hsdirs=9))
+    assert planner.plan(state, smaller) == plan(state, smaller) != before
 
 
 def test_lost_consensus_is_an_answer_and_the_old_one_comes_back() -> None:
-    planner, state, view = Planner(), founded(), consensus()
-    before = planner.plan(state, view)
-    assert planner.plan(state, None) == ()
-    assert planner.plan(state, view) == before
+    planner, state, rings = Planner(), founded(), derive_slot_rings(consensus())
+    before = planner.plan(state, rings)
+    assert planner.plan(state, ()) == ()
+    assert planner.plan(state, rings) == before
 
 
 def test_turn_of_the_hour_keeps_both_periods_in_order() -> None:
-    wanted = Planner().plan(founded(), consensus(START))
+    wanted = Planner().plan(founded(), derive_slot_rings(consensus(START)))
     assert [w.slot_time.slot.value for w in wanted] == ["first", "second"]

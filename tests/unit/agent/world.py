@@ -7,6 +7,7 @@ that a test can bend.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from rbcluster.agent.node import Node
 from rbcluster.core.apply import apply_bytes
 from rbcluster.core.commands import SeedCluster, Verdict
 from rbcluster.core.ids import LogIndex, NodeId, Term
+from rbcluster.core.plan import SlotRing, derive_slot_rings
 from rbcluster.core.state import ClusterState, Member, Policy, Publication
 from rbcluster.errors import RaftError
 from rbcluster.hs.address import OnionAddress
@@ -58,6 +60,9 @@ TIMES = HsTimes(voting_interval=timedelta(hours=1), period_length=timedelta(days
 
 
 FULL_HOUR = START.replace(minute=0)
+
+
+_slot_rings = functools.cache(derive_slot_rings)
 
 
 def consensus(valid_after: datetime = FULL_HOUR, num_hsdirs: int = 20) -> ConsensusView:
@@ -234,6 +239,10 @@ class ModelTor:
     @property
     def consensus(self) -> ConsensusView | None:
         return self._world.consensus if self.status.connected else None
+
+    @property
+    def slot_rings(self) -> tuple[SlotRing, ...]:
+        return _slot_rings(self.consensus) if self.consensus is not None else ()
 
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
         if self.bug:

@@ -17,7 +17,7 @@ from rbcluster.hs.keys import IdentityKeypair, SharedRandomValue
 from rbcluster.hs.time_period import DescriptorSlot
 from rbcluster.tor.connection import RequestRefused
 from rbcluster.tor.framing import Reply, ReplyLine
-from rbcluster.tor.network_view import parse_network_view, read_network_view
+from rbcluster.tor.network_view import Network, parse_network_view, read_network
 
 _VECTORS = Path(__file__).parents[2] / "vectors" / "tor-0.4.9.11" / "uploads"
 CONSENSUS = (_VECTORS / "consensus-microdesc.txt").read_bytes()
@@ -203,7 +203,7 @@ async def test_reading_asks_tor_for_consensus_and_microdescriptors() -> None:
     async def getinfo(key: str) -> bytes:
         return answers[key]
 
-    assert await read_network_view(getinfo, testing_network=True) == parse()
+    assert (await read_network(getinfo, None, testing_network=True)).view == parse()
 
 
 @pytest.mark.parametrize("empty", [b"", b"\n"])
@@ -212,7 +212,7 @@ async def test_an_empty_consensus_is_none(empty: bytes) -> None:
         return empty
 
     with pytest.raises(ConsensusUnavailable, match="no consensus"):
-        await read_network_view(getinfo, testing_network=True)
+        await read_network(getinfo, None, testing_network=True)
 
 
 async def test_a_tor_that_refuses_the_consensus_has_none() -> None:
@@ -221,7 +221,7 @@ async def test_a_tor_that_refuses_the_consensus_has_none() -> None:
         raise RequestRefused("GETINFO", Reply(551, (reply,)))
 
     with pytest.raises(ConsensusUnavailable, match=r"it is starting, or cut off$"):
-        await read_network_view(getinfo, testing_network=True)
+        await read_network(getinfo, None, testing_network=True)
 
 
 async def test_a_lost_connection_is_not_taken_for_a_missing_consensus() -> None:
@@ -229,4 +229,18 @@ async def test_a_lost_connection_is_not_taken_for_a_missing_consensus() -> None:
         raise ControlPortError("tor closed the connection")
 
     with pytest.raises(ControlPortError, match="closed"):
-        await read_network_view(getinfo, testing_network=True)
+        await read_network(getinfo, None, testing_network=True)
+
+
+async def test_what_has_not_changed_is_the_very_same_network() -> None:
+    answers = {_KEY: CONSENSUS, "md/all": MICRODESCRIPTORS}
+
+    async def getinfo(key: str) -> bytes:
+        return answers[key]
+
+    first = await read_network(getinfo, None, testing_network=True)
+    assert await read_network(getinfo, first, testing_network=True) is first
+    answers["md/all"] = b""
+    second = await read_network(getinfo, first, testing_network=True)
+    assert second.view.hsdirs == ()
+    assert second == Network.of(second.view)

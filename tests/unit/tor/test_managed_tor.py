@@ -1,4 +1,4 @@
-"""A tor of our own, without a network: started, found again, restarted, ended."""
+"""A tor of our own, marked `tor` though it needs no network, only the binary: started, found again, restarted, ended."""
 
 from __future__ import annotations
 

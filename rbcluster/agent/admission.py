@@ -40,7 +40,6 @@ from rbcluster.core.state import Member, Role
 from rbcluster.errors import CommandError, DescriptorError
 from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.hs.descriptor import find_period, open_descriptor
-from rbcluster.hs.time_period import TimePeriod
 
 
 def refusal(
@@ -103,7 +102,7 @@ def _report_refusal(command: ReportIntroPoints, consensus: ConsensusView | None)
     if consensus is None:
         return "the leader has no consensus to verify a report against yet"
     try:
-        period = find_period(command.descriptor, command.service, candidate_periods(consensus))
+        period = find_period(command.descriptor, command.service, consensus.candidate_periods)
         descriptor = open_descriptor(command.descriptor, command.service, period)
     except DescriptorError as error:
         return f"the reported descriptor does not hold: {error}"
@@ -112,9 +111,3 @@ def _report_refusal(command: ReportIntroPoints, consensus: ConsensusView | None)
     if command.traits != descriptor.traits:
         return "the report's traits are not those of its descriptor"
     return None
-
-
-def candidate_periods(consensus: ConsensusView) -> tuple[TimePeriod, ...]:
-    """List the periods a node's current descriptor may be of, likeliest first."""
-    period = TimePeriod.containing(consensus.valid_after, consensus.times)
-    return period, period.previous(), period.next()

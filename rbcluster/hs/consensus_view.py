@@ -14,7 +14,7 @@ from rbcluster.hs.params import (
     DEFAULT_SPREAD_STORE,
     FINGERPRINT_BYTES,
 )
-from rbcluster.hs.time_period import HsTimes
+from rbcluster.hs.time_period import HsTimes, TimePeriod
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -61,3 +61,9 @@ class ConsensusView:
     hsdirs: tuple[HsDir, ...]  # sorted by fingerprint, no duplicates
     num_replicas: int = DEFAULT_N_REPLICAS  # consensus parameter hsdir_n_replicas
     spread_store: int = DEFAULT_SPREAD_STORE  # consensus parameter hsdir_spread_store
+
+    @property
+    def candidate_periods(self) -> tuple[TimePeriod, ...]:
+        """The periods that a service's current descriptor may be of, likeliest first."""
+        period = TimePeriod.containing(self.valid_after, self.times)
+        return period, period.previous(), period.next()

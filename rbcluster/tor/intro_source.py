@@ -51,8 +51,7 @@ async def read_intro_points(
         document = await getinfo(f"hs/service/desc/id/{address.label}")
     except RequestRefused:
         return None
-    middle = TimePeriod.containing(view.valid_after, view.times)
-    period = find_period(document, address, (middle, middle.next(), middle.previous()))
+    period = find_period(document, address, view.candidate_periods)
     descriptor = open_descriptor(document, address, period)
     return LocalIntroPoints(
         points=descriptor.points, traits=descriptor.traits, period=period, document=document

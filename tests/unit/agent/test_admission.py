@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from rbcluster.agent.admission import candidate_periods, refusal
+from rbcluster.agent.admission import refusal
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Command, RaiseSchema, ReportIntroPoints
 from rbcluster.core.ids import NodeId, Term, UnixMs
@@ -193,6 +193,6 @@ def test_leader_may_report_points_of_its_own() -> None:
 
 def test_candidate_periods_follow_the_consensus_and_not_the_clock() -> None:
     later = consensus(START.replace(minute=0) + timedelta(days=5))
-    current, before, after = candidate_periods(later)
+    current, before, after = later.candidate_periods
     assert current.number == NOW.number + 5
     assert (before, after) == (current.previous(), current.next())

@@ -1,4 +1,4 @@
-"""A tor of our own, marked `tor` though it needs no network, only the binary: started, found again, restarted, ended."""
+"""A tor of our own, started, found again, restarted, ended: it takes the binary, but no network."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -46,6 +48,21 @@ def test_a_bug_keeps_its_traceback() -> None:
 
 def test_the_version_is_the_packages() -> None:
     assert CliRunner().invoke(main, ["--version"]).output == f"rbcluster, version {__version__}\n"
+
+
+def leaves(group: click.Group, *before: str) -> Iterator[str]:
+    """Name every command that is no mere group."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, *before, name)
+        else:
+            yield " ".join([*before, name])
+
+
+def test_every_command_stands_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "commands.md").read_text()
+    rows = re.findall(r"^\| `rbcluster ([a-z -]*[a-z])\b.*\|.*[0-9].*\|$", text, re.MULTILINE)
+    assert sorted(rows) == sorted(leaves(main))
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in main.commands)])

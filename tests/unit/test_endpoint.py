@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rbcluster.endpoint import HostPort, OnionPort, parse_port, parse_socket_path
 
@@ -73,3 +75,24 @@ def test_what_is_no_port_is_refused(text: str) -> None:
 def test_what_is_no_socket_path_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="names no Unix socket"):
         parse_socket_path(text)
+
+
+@settings(deadline=None)
+@given(text=st.text(max_size=40) | st.from_regex(r"[\w.:\[\]]{0,20}:\d{1,6}", fullmatch=True))
+def test_any_text_is_an_endpoint_or_refused_with_value_error(text: str) -> None:
+    try:
+        endpoint = HostPort.parse(text)
+    except ValueError:
+        return
+    assert HostPort.parse(str(endpoint)) == endpoint
+
+
+@settings(deadline=None)
+@given(text=st.text(max_size=40) | st.from_regex(r"\d{1,5} [\w.:/\[\]]{0,20}", fullmatch=True))
+def test_any_text_is_an_onion_port_or_refused_with_value_error(text: str) -> None:
+    try:
+        port = OnionPort.parse(text)
+    except ValueError:
+        return
+    assert OnionPort.parse(str(port)) == port
+    assert "\n" not in str(port)

@@ -246,6 +246,21 @@ async def test_a_transfer_to_a_dead_node_gives_up_in_time_and_writes_go_on(tmp_p
         assert (await commit(leader, b"two")).verdict == 2
 
 
+async def test_what_comes_while_the_leadership_is_handed_over_may_be_asked_again(
+    tmp_path: Path,
+) -> None:
+    async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
+        leader = await cluster.elect(A)
+        await cluster.stop(B)
+        transfer = asyncio.create_task(leader.transfer(B, LIMIT_S))
+        await asyncio.sleep(0)
+        for engine in (leader, cluster.engines[NodeId("c")]):
+            result = await engine.propose(b"one", LIMIT_S)
+            assert result.outcome is Outcome.NOT_TAKEN
+            assert "the leadership is being handed over" in result.detail
+        transfer.cancel()
+
+
 async def test_agents_messages_reach_every_other_node(tmp_path: Path) -> None:
     async with running(LocalCluster(make_settings(tmp_path, "abc", profile=PATIENT))) as cluster:
         leader = await cluster.elect(A)

@@ -185,6 +185,18 @@ def test_drained_node_that_is_elected_hands_over_to_one_that_is_not() -> None:
     in_world(scenario)
 
 
+def test_leader_that_can_not_publish_hands_over_to_one_that_is_not_drained() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        await world.nodes[ADA].operator.drain(BOB, force=False)
+        world.tors[ADA].status = TorStatus()
+        world.ring()
+        await eventually(lambda: office_holder(world) != ADA, limit_s=5)
+        assert office_holder(world) == CYD
+
+    in_world(scenario)
+
+
 def test_drained_node_leads_rather_than_one_that_can_not_publish() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)

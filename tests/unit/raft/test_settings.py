@@ -67,3 +67,7 @@ def test_contradictory_periods_are_refused(changes: dict[str, float]) -> None:
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
 def test_in_every_profile_a_stranger_has_at_most_five_seconds(profile: RaftProfile) -> None:
     assert profile.greet_timeout_s <= 5
+
+
+def test_a_leader_that_is_cut_off_in_a_lan_stops_within_a_fifth_of_a_second() -> None:
+    assert LAN.leader_fallback_s <= 0.2

@@ -5,6 +5,9 @@ They come from GETINFO circuit-status and from CIRC and CIRC_MINOR events, as in
 
     CIRC_MINOR ... HS_STATE=HSSR_JOINED  ->  connected  ->  CLOSED, or any other line: gone
 
+An upper bound of those who do something: clients keep idle circuits for minutes, and some stand
+here even after the client let go of them (seen with 0.4.9.11).
+
 Not here: who they are (nobody knows), and streams, of which a visitor may have several or none.
 
 Spec: control-spec 4.1.1 [CIRC], 4.1.21 [CIRC_MINOR].

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import pytest_asyncio
@@ -17,9 +17,10 @@ from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.node_process import COMMAND
 from rbcluster.lab.visiting import visit_often
 from rbcluster.lab.visitor import Visit, Visitor
-from rbcluster.lab.waiting import wait_for
+from rbcluster.tor.connection import ControlConnection, RequestRefused
 from tests.e2e.care import calm, leader_of, mend, node_of
-from tests.e2e.witness import Witness
+from tests.e2e.hsdirs import talking
+from tests.e2e.witness import Witness, control_of
 
 _CALM_S = 60.0
 _LIMIT_S = 60.0
@@ -65,15 +66,29 @@ async def _run(cluster: LabCluster, asked: str, *args: str) -> tuple[int | None,
     return process.returncode, output.decode()
 
 
-async def _close_idle_circuits(visitor: Visitor, cluster: LabCluster) -> None:
-    """Let the visitor's tor drop what nobody uses, as it would by itself after ten minutes."""
+async def _close_circuits(connection: ControlConnection, purpose: str) -> None:
+    """Have a tor close its circuits of one purpose."""
+    circuits = await connection.getinfo("circuit-status")
+    for line in circuits.decode().splitlines():
+        if f"PURPOSE={purpose} " in line:
+            with suppress(RequestRefused):  # it is closing already
+                await connection.request(f"CLOSECIRCUIT {line.split()[0]}")
 
-    async def look() -> bool | None:
-        await visitor.tor.request("SIGNAL NEWNYM")  # tor heeds it once in ten seconds
-        left = _num_visitors(await cluster.status())
-        return True if set(left.values()) == {0} else None
 
-    await wait_for(look, "the end of idle circuits", _LIMIT_S)
+async def _send_visitors_away(cluster: LabCluster) -> None:
+    """Close what earlier visits left: a client that lets go of a circuit is not always heard."""
+    for node in cluster.nodes.values():
+        async with control_of(node) as connection:
+            await _close_circuits(connection, "HS_SERVICE_REND")
+    await cluster.wait_until(
+        lambda d: set(_num_visitors(d).values()) == {0}, "nodes without visitors", _LIMIT_S
+    )
+
+
+async def _leave(visitor: Visitor) -> None:
+    """Let the visitor's tor close circuits that it would keep for another ten minutes."""
+    async with talking(visitor.tor) as (connection, _):
+        await _close_circuits(connection, "HS_CLIENT_REND")
 
 
 @asynccontextmanager
@@ -107,7 +122,7 @@ async def _play(cluster: LabCluster, visitor: Visitor) -> Story:
             meanwhile = await visit_often(visitor, cluster.address, _VISITS)
             finished = await download
             was_waiting = not draining.done()
-            await _close_idle_circuits(visitor, cluster)
+            await _leave(visitor)
             said = await draining
         finally:
             draining.cancel()
@@ -129,8 +144,8 @@ async def _play(cluster: LabCluster, visitor: Visitor) -> Story:
 async def story(shared_cluster: LabCluster, visitor: Visitor, witness: Witness) -> Story:
     """Play it: download, drain meanwhile, wait for the end, undrain."""
     await mend(shared_cluster)
-    await _close_idle_circuits(visitor, shared_cluster)
     await calm(shared_cluster, witness, _CALM_S)
+    await _send_visitors_away(shared_cluster)
     return await _play(shared_cluster, visitor)
 
 

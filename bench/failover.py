@@ -1,8 +1,8 @@
 """How little a visitor notices of a leader killed with -9: real tors, one private network.
 
 Run: ``python -m bench.failover [--trials 20]``. Kills the leader of three nodes and its tor, starts
-it again when its points are gone from every HSDir, and so on with the next. Prints each trial, the
-median and the 95th percentile of
+it again when every HSDir has accepted descriptors without it, and so on with the next. Prints each
+trial, the median and the 95th percentile of
 
 - ``elected``: seconds from the kill until another node leads
 - ``withdrawn``: ... until every responsible HSDir has accepted descriptors without the dead node

@@ -29,9 +29,11 @@ from rbcluster.api.client import NoDaemon, fetch_status
 from rbcluster.config import NodePaths, load_config
 from rbcluster.errors import RbclusterError
 from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.lab.lifetime import Lifetime
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.node_process import COMMAND, NodeProcess
+from rbcluster.lab.node_tor import points_of
 from rbcluster.lab.ports import LOOPBACK, PortReservation
 from rbcluster.lab.waiting import wait_for
 from rbcluster.lab.webpage import WebPage
@@ -201,6 +203,14 @@ class LabCluster(Lifetime):
             except NoDaemon as error:
                 failure = error
         raise failure
+
+    async def points_of(self, name: str) -> frozenset[IntroAuthKey]:
+        """Ask a node's tor, past rbcluster, which points it holds for the first service.
+
+        :raises RbclusterError: if it has no descriptor yet, or does not answer.
+        """
+        points = await points_of(self.nodes[name], self.address)
+        return frozenset(point.auth_key for point in points)
 
     async def wait_until(
         self, condition: Condition, what: str, limit_s: float, *, name: str | None = None

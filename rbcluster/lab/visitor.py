@@ -4,7 +4,7 @@ Every visit is kept, so that what visitors saw can be told afterwards.
 
 Overview::
 
-    Visitor   start(), visit() -> Visit, visits, stop()
+    Visitor   start(), visit() -> Visit, visits, fetch_points(), stop()
     Visit     what one visit saw, and how long it took
 """
 
@@ -13,11 +13,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rbcluster.endpoint import HostPort
 from rbcluster.errors import ControlPortError
 from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.keys import IntroAuthKey
+from rbcluster.lab.hsdirs import fetch_held
 from rbcluster.lab.lifetime import Lifetime
 from rbcluster.lab.network import BOOTSTRAPPED, PrivateNetwork
 from rbcluster.lab.tor_process import TorProcess
@@ -100,6 +104,20 @@ class Visitor(Lifetime):
             f"ONION_CLIENT_AUTH_ADD {address.label} x25519:{_ANY_CLIENT_KEY}",
             f"ONION_CLIENT_AUTH_REMOVE {address.label}",
         )
+
+    async def fetch_points(
+        self, address: OnionAddress
+    ) -> Mapping[Fingerprint, frozenset[IntroAuthKey]]:
+        """Fetch the descriptor in force from every responsible HSDir: what each one lists.
+
+        :raises NotHeld: if one of them has none, or does not answer.
+        :raises DescriptorError: if one gave out what is no descriptor of this service.
+        """
+        held = await fetch_held(self.tor, address)
+        return {
+            hsdir: frozenset(point.auth_key for point in descriptor.points)
+            for hsdir, descriptor in held.descriptors.items()
+        }
 
     async def visit(
         self,

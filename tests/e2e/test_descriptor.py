@@ -15,13 +15,13 @@ from rbcluster.hs.descriptor.derived_keys import derive_signing_keypair
 from rbcluster.hs.intro_point import IntroPoint
 from rbcluster.hs.keys import DescriptorSigningKey
 from rbcluster.lab.cluster import SERVICE, LabCluster, is_without
+from rbcluster.lab.hsdirs import Held, fetch_held
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.node_process import COMMAND
 from rbcluster.lab.plain_service import PlainService
 from rbcluster.lab.visitor import Visitor
 from rbcluster.tor.key_directory import import_secret_key
 from tests.e2e.care import LogWatch, calm, leader_of, mend, node_of, revisions_of
-from tests.e2e.hsdirs import Held, fetch_held
 from tests.e2e.witness import Witness
 
 _CALM_S = 25.0

@@ -14,13 +14,14 @@ import pytest_asyncio
 
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.hsdirs import talking
 from rbcluster.lab.node_process import COMMAND
+from rbcluster.lab.node_tor import control_of
 from rbcluster.lab.visiting import visit_often
 from rbcluster.lab.visitor import Visit, Visitor
 from rbcluster.tor.connection import ControlConnection, RequestRefused
 from tests.e2e.care import calm, leader_of, mend, node_of
-from tests.e2e.hsdirs import talking
-from tests.e2e.witness import Witness, control_of
+from tests.e2e.witness import Witness
 
 _CALM_S = 60.0
 _LIMIT_S = 60.0

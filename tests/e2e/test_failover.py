@@ -19,10 +19,10 @@ from rbcluster.agent.status_document import StatusDocument
 from rbcluster.api.client import NoDaemon
 from rbcluster.hs.intro_point import IntroPoint
 from rbcluster.lab.cluster import LabCluster, is_served, is_without
+from rbcluster.lab.hsdirs import Held, fetch_held
 from rbcluster.lab.visiting import further_visits, longest_pause_s, steady_visits, visit_often
 from rbcluster.lab.visitor import Visit, Visitor
 from tests.e2e.care import LogWatch, agreement, leader_of, mend, node_of, revisions_of
-from tests.e2e.hsdirs import Held, fetch_held
 from tests.e2e.witness import Witness
 
 _ELECTION_LIMIT_S = 10.0  # limits are five times what is aimed at

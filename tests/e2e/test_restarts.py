@@ -9,6 +9,7 @@ import pytest
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.lab.cluster import LabCluster, is_served, is_without
+from rbcluster.lab.hsdirs import Held, fetch_held
 from rbcluster.lab.visiting import further_visits, steady_visits, visit_often
 from rbcluster.lab.visitor import Visit, Visitor
 from tests.e2e.care import (
@@ -19,7 +20,6 @@ from tests.e2e.care import (
     node_of,
     revisions_of,
 )
-from tests.e2e.hsdirs import Held, fetch_held
 from tests.e2e.witness import Witness
 
 _CALM_S = 40.0  # for a restart and what is seen of it

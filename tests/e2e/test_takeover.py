@@ -17,6 +17,7 @@ from rbcluster.hs.hashring import HashRing, slot_times
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.hs.revision import RevisionScheme
 from rbcluster.lab.cluster import LabCluster, is_served
+from rbcluster.lab.hsdirs import Held, fetch_held, talking
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.plain_service import PlainService
 from rbcluster.lab.tor_process import TorProcess
@@ -27,7 +28,6 @@ from rbcluster.tor.descriptor_upload import UploadOutcome, upload_descriptor
 from rbcluster.tor.key_directory import import_secret_key
 from rbcluster.tor.network_view import read_network
 from tests.e2e.care import LogWatch, calm, revisions_of
-from tests.e2e.hsdirs import Held, fetch_held, talking
 from tests.e2e.witness import Witness
 
 _LIMIT_S = 180.0

@@ -14,8 +14,10 @@ import pytest
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.lab.cluster import LabCluster, is_served, is_without
+from rbcluster.lab.hsdirs import fetch_held
 from rbcluster.lab.network import BOOTSTRAPPED, PrivateNetwork
 from rbcluster.lab.node_process import NodeProcess
+from rbcluster.lab.node_tor import control_of
 from rbcluster.lab.tor_process import TorProcess
 from rbcluster.lab.visiting import visit_often
 from rbcluster.lab.visitor import Visitor
@@ -28,8 +30,7 @@ from tests.e2e.care import (
     node_of,
     revisions_of,
 )
-from tests.e2e.hsdirs import fetch_held
-from tests.e2e.witness import Witness, control_of
+from tests.e2e.witness import Witness
 
 _CALM_S = 30.0
 _HAND_OVER_LIMIT_S = 30.0

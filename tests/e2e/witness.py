@@ -1,13 +1,11 @@
 """What the tors of a cluster say themselves, asked past rbcluster.
 
 A status document tells what a cluster believes; a tor, which introduction points it holds, and what
-time it is in the network. What HSDirs hold: `hsdirs.py`.
+time it is in the network. What HSDirs hold: `rbcluster/lab/hsdirs.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from rbcluster.hs.consensus_view import ConsensusView
@@ -15,25 +13,9 @@ from rbcluster.hs.hashring import slot_times
 from rbcluster.hs.intro_point import IntroPoint
 from rbcluster.hs.time_period import DescriptorSlot
 from rbcluster.lab.cluster import LabCluster
-from rbcluster.lab.node_process import NodeProcess
+from rbcluster.lab.node_tor import control_of, points_of
 from rbcluster.lab.visitor import Visitor
-from rbcluster.tor.authentication import authenticate
-from rbcluster.tor.connection import ControlConnection, open_connection
-from rbcluster.tor.framing import Event
-from rbcluster.tor.intro_source import read_intro_points
 from rbcluster.tor.network_view import read_network
-
-
-def _ignore(_: Event) -> None:
-    """Hear no event."""
-
-
-@asynccontextmanager
-async def control_of(node: NodeProcess) -> AsyncIterator[ControlConnection]:
-    """Open a control connection of our own to a node's tor."""
-    async with open_connection(node.paths.tor_dir / "control", _ignore) as connection:
-        await authenticate(connection, None)
-        yield connection
 
 
 class Witness:
@@ -46,11 +28,7 @@ class Witness:
 
     async def points_of(self, name: str) -> frozenset[IntroPoint]:
         """Read the introduction points that a node's tor would publish by itself."""
-        async with control_of(self._cluster.nodes[name]) as connection:
-            view = (await read_network(connection.getinfo, None, testing_network=True)).view
-            local = await read_intro_points(connection.getinfo, self._address, view)
-        assert local is not None, f"the tor of {name} has no descriptor yet"
-        return frozenset(local.points)
+        return await points_of(self._cluster.nodes[name], self._address)
 
     async def calm_s(self) -> float:
         """Tell how long nothing will change by itself (seconds): until the next shared random

@@ -2,6 +2,12 @@
 
 Of a service's two descriptors only that of the time period in force can be fetched; of the other
 one, an HSDir's acceptance is all there is to see.
+
+Overview::
+
+    fetch_held       the descriptors that all responsible HSDirs give out, all within one consensus
+    slot_in_force    which of the two descriptors clients fetch now
+    talking          a client's tor that talks with HSDirs
 """
 
 from __future__ import annotations
@@ -12,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from rbcluster.errors import RbclusterError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
@@ -69,7 +76,7 @@ _LAG_S = 30.0  # a visitor's consensus may be so much ahead of the leader's
 _POLL_S = 0.5
 
 
-class NotHeld(AssertionError):  # noqa: N818 - a state of the world, mostly for a moment
+class NotHeld(RbclusterError):  # noqa: N818 - a state of the world, mostly for a moment
     """An HSDir gave out nothing that clients can use now."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from rich.status import Status
 from rich.table import Table
 
 from rbcluster.errors import ConfigError
-from rbcluster.lab.demo import DemoFigures, run_demo
+from rbcluster.lab.demo import DemoFigures, Lab, run_demo
 
 MIN_NODES = 3
 MAX_NODES = 5  # each brings a tor and a daemon; more would crowd a small machine
@@ -30,20 +32,46 @@ MAX_NODES = 5  # each brings a tor and a daemon; more would crowd a small machin
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Also write the figures to this file.",
 )
-def demo(nodes: int, json_file: Path | None) -> None:
+@click.pass_obj
+def demo(lab: Lab | None, nodes: int, json_file: Path | None) -> None:
     """Kill the leader of a cluster in a private Tor network, and watch a visitor not notice.
 
     Everything runs on this machine and is gone afterwards.
     """
-    if json_file is not None and not json_file.parent.is_dir():
-        raise ConfigError(f"--json {json_file}: there is no folder {json_file.parent}: make it")
+    if json_file is not None:
+        _check_writable(json_file)
     console = Console()
     names = [chr(ord("a") + number) for number in range(nodes)]
     with console.status("") as status:
-        figures = asyncio.run(run_demo(_ConsoleStage(console, status), names))
+        figures = asyncio.run(run_demo(_ConsoleStage(console, status), names, lab))
     console.print(summary_table(figures))
     if json_file is not None:
-        json_file.write_text(json.dumps(asdict(figures), indent=2) + "\n")
+        with _writing(json_file):
+            json_file.write_text(json.dumps(asdict(figures), indent=2) + "\n")
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a file that can't be written now, not minutes later; leaves all as it was.
+
+    :raises ConfigError: if it can't.
+    """
+    with _writing(path):
+        try:
+            path.open("x").close()
+        except FileExistsError:
+            path.open("a").close()
+        else:
+            path.unlink()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what was wrong when writing to a file."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"--json {path} can't be written ({error.strerror}): name a file in a folder of yours"
+        raise ConfigError(msg) from error
 
 
 def summary_table(figures: DemoFigures) -> Table:
@@ -57,7 +85,10 @@ def summary_table(figures: DemoFigures) -> Table:
     table.add_row("requests failed", str(figures.requests_failed))
     table.add_row("answered by", shares)
     table.add_row("new leader after the kill", f"{figures.election_seconds:.2f} s")
-    table.add_row("dead node out of every HSDir", f"{figures.withdrawn_seconds:.1f} s")
+    table.add_row(
+        "all HSDirs accepted its removal",
+        f"{figures.withdrawn_seconds:.1f} s",
+    )
     table.add_row("longest pause for the visitor", f"{figures.longest_pause_seconds:.1f} s")
     table.add_row("dead node back on show", f"{figures.rejoined_seconds:.1f} s")
     return table

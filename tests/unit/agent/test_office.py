@@ -49,6 +49,19 @@ def test_leader_whose_tor_is_gone_hands_over_to_one_that_can_publish() -> None:
     in_world(scenario)
 
 
+def test_leader_hands_over_to_nobody_whose_word_is_old() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.mute.add(BOB)
+        await asyncio.sleep(4)
+        world.tors[ADA].status = TorStatus()
+        world.ring()
+        await eventually(lambda: world.leader != ADA, limit_s=5)
+        assert (world.leader, world.num_transfers) == (CYD, 1)
+
+    in_world(scenario)
+
+
 def test_leader_stays_when_nobody_could_do_better() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)

@@ -17,6 +17,9 @@ from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.descriptor_upload import UploadResult
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import (
+    ADA,
+    BOB,
+    CYD,
     FULL_HOUR,
     SITE,
     TIMES,
@@ -75,6 +78,24 @@ def test_hsdirs_that_left_do_not_count_as_a_change_that_has_settled() -> None:
         world.hold(NodeId("bob"), 11, 12, 13, 14)
         await asyncio.sleep(2)
         world.hold(NodeId("cyd"), 21, 22, 23, 24)
+        await asyncio.sleep(10)
+        assert len({upload.revision for upload in world.hsdirs.uploads}) - before == 2
+
+    in_world(scenario, lambda: World(Policy(settle_ms=3_000)))
+
+
+def test_what_a_node_saw_change_in_an_earlier_office_has_not_settled_in_this_one() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=10)
+        world.hold(BOB, 11, 12, 13, 14)
+        await asyncio.sleep(1)
+        world.elect(CYD)
+        await asyncio.sleep(60)
+        before = len({upload.revision for upload in world.hsdirs.uploads})
+        world.elect(ADA)
+        world.hold(BOB, 11, 12, 13, 14, 15)
+        await asyncio.sleep(2)
+        world.hold(CYD, 21, 22, 23, 24)
         await asyncio.sleep(10)
         assert len({upload.revision for upload in world.hsdirs.uploads}) - before == 2
 

@@ -6,14 +6,17 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+from rbcluster.core.apply import apply
 from rbcluster.core.codec import decode_command
-from rbcluster.core.commands import RecordRound
+from rbcluster.core.commands import Applied, RaiseFloor, RecordRound
+from rbcluster.core.ids import RevisionCounter
 from rbcluster.core.state import Policy
 from rbcluster.errors import DescriptorLimitError
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.descriptor import read_revision
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows, uploads_by_key
-from tests.unit.agent.world import ADA, HsDirs, Sender, World, eventually
+from tests.unit.agent.world import ADA, SITE, HsDirs, Sender, World, eventually
 
 
 class MoodyHsDirs(HsDirs):
@@ -29,6 +32,27 @@ class MoodyHsDirs(HsDirs):
             self.num_failures += 1
             return UploadResult(UploadOutcome.NO_ANSWER, f"failure {self.num_failures}")
         return await super().post(sender, hsdir, document, timeout_s)
+
+
+class FailingHsDirs(HsDirs):
+    """None takes anything, each says so after a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.posted: list[int] = []  # revisions
+        self.num_answers = 0
+
+    async def post(
+        self,
+        sender: Sender,  # noqa: ARG002
+        hsdir: Fingerprint,  # noqa: ARG002
+        document: bytes,
+        timeout_s: float,  # noqa: ARG002
+    ) -> UploadResult:
+        self.posted.append(read_revision(document))
+        await asyncio.sleep(1)
+        self.num_answers += 1
+        return UploadResult(UploadOutcome.NO_ANSWER, "failure")
 
 
 class BreakingHsDirs(HsDirs):
@@ -120,6 +144,46 @@ def test_round_that_fails_breaks_its_other_uploads_off_and_the_next_one_repairs_
         world.hsdirs = hsdirs = BreakingHsDirs()
         await eventually(lambda: hsdirs.num_broken_off == 7, limit_s=10)
         await eventually(shows(world, *EVERY_POINT), limit_s=120)
+
+    in_world(scenario)
+
+
+def test_round_stops_at_once_when_the_clock_is_no_longer_trusted() -> None:
+    async def scenario(world: World) -> None:
+        world.hsdirs = hsdirs = FailingHsDirs()
+        await eventually(lambda: hsdirs.num_answers == 16, limit_s=10)
+        await asyncio.sleep(0.5)  # it is recorded; they are tried again 2 s after the failure
+        world.set_clocks(timedelta(hours=-2))
+        await asyncio.sleep(60)
+        assert len(hsdirs.posted) == 16
+
+    in_world(scenario)
+
+
+def test_round_stops_at_once_when_the_floor_has_risen_above_it() -> None:
+    async def scenario(world: World) -> None:
+        world.hsdirs = hsdirs = FailingHsDirs()
+        await eventually(lambda: hsdirs.num_answers == 16, limit_s=10)
+        await asyncio.sleep(0.5)
+        over = set(hsdirs.posted)
+        assert world.state.office is not None
+        for publication in world.publications(SITE):
+            world.state, verdict = apply(
+                world.state,
+                RaiseFloor(
+                    service=SITE,
+                    period=publication.period,
+                    floor=RevisionCounter(publication.floor + 1),
+                    office_node=ADA,
+                    office_term=world.state.office.term,
+                    at=world.clocks[ADA].wall_ms(),
+                ),
+            )
+            assert verdict == Applied()
+        await asyncio.sleep(60)
+        later = hsdirs.posted[16:]
+        assert later
+        assert not over.intersection(later)
 
     in_world(scenario)
 

@@ -216,7 +216,8 @@ class ModelCluster:
 
     def broadcast(self, payload: bytes) -> None:
         for name, node in self._world.nodes.items():
-            if name != self._name and {name, self._name} <= self._world.alive:
+            is_heard = {name, self._name} <= self._world.alive - self._world.mute
+            if name != self._name and is_heard:
                 node.hear(self._name, payload)
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -294,6 +295,7 @@ class World:
         self.alive = set(NAMES)
         self.bells: dict[NodeId, list[Callable[[], None]]] = {name: [] for name in NAMES}
         self.loses: Callable[[bytes], bool] = lambda _: False  # which commands get lost
+        self.mute: set[NodeId] = set()  # connected, but their heartbeats get lost
         self.keeps_leader = False  # whether every transfer of the leadership fails
         self.num_transfers = 0
         self.consensus = consensus()

@@ -1,7 +1,8 @@
 """The master keys this node can use, and what is derived from them for a period.
 
-Keys are read once, at start, and checked against the address they must belong to. Nothing here is
-ever logged or sent; blinded keys and revision sums are kept for the few periods in use.
+Keys are read once, at start, and checked against the address they must belong to; later the key in
+memory suffices, whatever becomes of its file. Nothing here is ever logged or sent; blinded keys
+and revision sums are kept for the few periods in use.
 """
 
 from __future__ import annotations

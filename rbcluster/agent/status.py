@@ -62,6 +62,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
     problems = [
         *_cluster_problems(inputs),
         *(problem for node in nodes for problem in _node_problems(node, inputs)),
+        *_view_problems(inputs),
         *(problem for service in services for problem in _service_problems(service)),
         *(
             f"HSDirs refuse every revision of {address.shortened()}: something else publishes it; "
@@ -112,7 +113,11 @@ def _cluster_problems(inputs: StatusInputs) -> Iterator[str]:
             f"cluster.toml of {inputs.node}: {difference}; the file only founds a cluster: "
             "mend it to match"
         )
-    if not inputs.has_consensus:
+
+
+def _view_problems(inputs: StatusInputs) -> Iterator[str]:
+    """Say that this node can't tell what is wanted, unless a fault of its tor said why already."""
+    if not inputs.has_consensus and not inputs.own_heartbeat.faults:
         yield f"{inputs.node}: its tor has no consensus yet, so this node can't tell what is wanted"
 
 
@@ -205,7 +210,8 @@ def _node_problems(node: NodeStatus, inputs: StatusInputs) -> Iterator[str]:
         for warning in heartbeat.tor.warnings if heartbeat else ():
             yield f"{name}: {warning}"
         for address, service in inputs.state.services.items():
-            if (address, NodeId(name)) not in inputs.state.pool:
+            # Of a tor that does not answer, nothing else is to be expected.
+            if node["tor"]["connected"] and (address, NodeId(name)) not in inputs.state.pool:
                 yield f"{name} has no introduction points for {service}: see its tor's log"
 
 
@@ -282,6 +288,7 @@ def _is_wanted(publication: Publication, wanted: WantedDescriptor) -> bool:
 def _service_problems(service: ServiceStatus) -> Iterator[str]:
     if not service["pool"]:
         yield f"{service['name']} has no introduction points: no node's tor holds a circuit for it"
+        return  # so there is nothing to upload either
     for descriptor in service["descriptors"]:
         missing = [h for h in descriptor["hsdirs"] if h["state"] != "accepted"]
         if missing:

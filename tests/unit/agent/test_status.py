@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from rbcluster.agent.heartbeat import TorSummary
 from rbcluster.agent.status import StatusInputs, status_document
 from rbcluster.agent.status_document import EXIT_CODES
 from rbcluster.core.codec import state_digest
@@ -27,6 +28,7 @@ from tests.unit.agent.status_world import (
     SEED,
     UNFOUNDED,
     VIEW,
+    WELL,
     founded,
     heard,
     hearing,
@@ -277,6 +279,23 @@ def test_one_thing_that_is_wrong_is_one_sentence(inputs: StatusInputs, sentence:
     assert [p for p in problems(inputs) if "HSDirs have not" not in p][:1] == [sentence]
 
 
+def test_dead_control_port_is_one_problem_and_not_what_follows_from_it() -> None:
+    fault = "tor's control port does not answer"
+    tor = TorSummary(connected=False, version=None, bootstrapped=None)
+    ailing = WELL.model_copy(update={"faults": (fault,), "tor": tor})
+    state = after([report(ADA)], founded())
+    inputs = replace(told_by(state), wanted=(), has_consensus=False, own_heartbeat=ailing)
+    assert problems(inputs) == [f"ada could not publish: {fault}"]
+
+
+def test_what_is_wrong_with_a_node_comes_before_what_this_one_can_not_tell() -> None:
+    inputs = hearing(HEALTHY, BOB, heard(faults=("set the clock",)))
+    assert problems(replace(inputs, wanted=(), has_consensus=False)) == [
+        "bob could not publish: set the clock",
+        "ada: its tor has no consensus yet, so this node can't tell what is wanted",
+    ]
+
+
 def test_silent_node_is_not_blamed_for_what_it_said_before() -> None:
     gone = hearing(HEALTHY, BOB, heard(faults=("set the clock",), ago_s=60))
     assert problems(gone) == ["bob does not answer: start it, or see its log"]
@@ -285,4 +304,6 @@ def test_silent_node_is_not_blamed_for_what_it_said_before() -> None:
 def test_service_without_any_point_is_a_problem() -> None:
     empty = after([report(node) for node in (ADA, BOB, CYD, EVE)], founded())
     sentence = "site has no introduction points: no node's tor holds a circuit for it"
-    assert sentence in problems(told_by(empty))
+    found = problems(told_by(empty))
+    assert sentence in found
+    assert not any("HSDirs have not accepted" in problem for problem in found)

@@ -85,6 +85,13 @@ def test_schema_is_raised_by_the_office_holder_alone_and_never_lowered() -> None
     assert isinstance(apply(beyond, TO_TWO)[1], Refused)
 
 
+def test_schema_that_this_release_knows_comes_into_force() -> None:
+    of_before = replace(IN_OFFICE, schema=0)  # there was none; a next release will have one
+    state, verdict = apply(of_before, replace(TO_TWO, version=1))
+    assert verdict == Applied()
+    assert state == IN_OFFICE
+
+
 def test_schema_in_force_is_part_of_the_state() -> None:
     state, verdict = apply_two(StateTwo(one=IN_OFFICE), encode_command(TO_TWO))
     assert verdict == Applied()

@@ -233,14 +233,17 @@ class Mesh:
     # Accepting
 
     async def _accept_all(self, server: socket.socket, contexts: TlsContexts) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            try:
-                connection, address = await loop.sock_accept(server)
+            await _until_readable(server)
+            try:  # not loop.sock_accept: cancelled in an unlucky moment, it loses a socket unclosed
+                connection, address = server.accept()
+            except BlockingIOError:  # who wanted to connect is gone
+                continue
             except OSError as error:
                 self._warn("the listening socket", error)
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
+            connection.setblocking(False)
             source = source_of(address[0])
             if not self._gate.has_room(source):
                 connection.close()
@@ -368,3 +371,12 @@ def _close(connection: socket.socket, _: object) -> None:
 def _expect_name(found: NodeId, expected: NodeId) -> None:
     if found != expected:
         raise FrameError(f"it is {found}, not {expected}: check addresses and certificates")
+
+
+async def _until_readable(server: socket.socket) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(server, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(server)

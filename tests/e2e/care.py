@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 from rbcluster.agent.status_document import NodeStatus, StatusDocument
 from rbcluster.api.client import NoDaemon
@@ -15,6 +16,7 @@ from tests.e2e.witness import Witness
 
 _MEND_LIMIT_S = 120.0
 _CALM_LIMIT_S = 180.0
+_ROTATIONS_APART_S = 12.0  # tors get a consensus within one voting interval (10 s) of each other
 _COMMAND_LIMIT_S = 30.0
 _INFO = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ")
 _TOR_BUGS = ("Could not get valid INTRO2 keys", "Bug: ")
@@ -62,14 +64,26 @@ async def agreement(cluster: LabCluster) -> StatusDocument:
     return await wait_for(look, "one state on all nodes", _MEND_LIMIT_S)
 
 
+def is_settled(document: StatusDocument) -> bool:
+    """Tell whether no descriptor is so new that another tor's rotation may still follow its own."""
+    published = [
+        descriptor["published_at"]
+        for service in document["services"]
+        for descriptor in service["descriptors"]
+    ]
+    latest = datetime.now(UTC) - timedelta(seconds=_ROTATIONS_APART_S)
+    return all(at is not None and datetime.fromisoformat(at) <= latest for at in published)
+
+
 async def calm(cluster: LabCluster, witness: Witness, for_s: float) -> StatusDocument:
-    """Wait until all nodes agree and nothing will change by itself for some time."""
+    """Wait until all nodes agree, the last change is over, and none will come by itself."""
 
     async def look() -> StatusDocument | None:
         if await witness.calm_s() < for_s:
             return None
         document = await agreement(cluster)
-        return document if await witness.calm_s() >= for_s else None
+        is_calm = is_settled(document) and await witness.calm_s() >= for_s
+        return document if is_calm else None
 
     return await wait_for(look, f"{for_s:g} s of calm", _CALM_LIMIT_S)
 

@@ -49,6 +49,7 @@ from rbcluster.core.state import (
 )
 from rbcluster.errors import CommandError, SchemaError
 from rbcluster.hs.address import OnionAddress
+from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.hs.params import MAX_INTRO_POINTS
 from rbcluster.hs.time_period import TimePeriod
 
@@ -194,6 +195,11 @@ def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
         f"more than {state.policy.max_intro_points} introduction points",
     )
     _require_distinct(wanted.auth_keys, "introduction point")
+    # What the proposer saw may be out of date: a node may have been withdrawn or drained since.
+    require(
+        _shown(state, command.service).issuperset(wanted.auth_keys),
+        "an introduction point is named that no node on show holds",
+    )
     require(bool(wanted.hsdirs), "no HSDir is named")
     _require_distinct(wanted.hsdirs, "HSDir")
     require(len(wanted.digest) == 32, "the digest is not 32 bytes")  # noqa: PLR2004 - SHA-256
@@ -206,6 +212,16 @@ def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
         period=command.period, floor=wanted.revision, budget=left, reservation=wanted
     )
     return _with_publication(state, command.service, publication)
+
+
+def _shown(state: ClusterState, service: OnionAddress) -> set[IntroAuthKey]:
+    """Collect what may be put on show for a service."""
+    return {
+        point.auth_key
+        for (address, node), report in state.pool.items()
+        if address == service and state.members[node].may_be_shown
+        for point in report.points
+    }
 
 
 def _raise_floor(state: ClusterState, command: RaiseFloor) -> ClusterState:

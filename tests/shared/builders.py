@@ -223,6 +223,9 @@ def end_maintenance(
 
 FOUNDED = after([SEED])
 IN_OFFICE = after([SEED, take_office()])
+ON_SHOW = after(  # what `reserve` names is there
+    [report(CYD, point(1), point(2)), report(CYD, point(1), point(2), service=BLOG)], IN_OFFICE
+)
 
 
 # --- random logs: few nodes, terms, revisions and periods, so that commands meet each other

@@ -28,6 +28,7 @@ from tests.shared.builders import (
     IN_OFFICE,
     MALLORY,
     NOW,
+    ON_SHOW,
     SEED,
     SHOP,
     after,
@@ -141,7 +142,7 @@ def test_office_is_refused_to_others_and_in_old_terms(command: Command, rule: st
     ids=lambda command: type(command).__name__,
 )
 def test_a_deposed_office_holder_is_refused(command: Command) -> None:
-    state = after([reserve(4), take_office(BOB, 2)], IN_OFFICE)
+    state = after([reserve(4), take_office(BOB, 2)], ON_SHOW)
     assert refusal(state, command) == "ada holds no office in term 1"
 
 

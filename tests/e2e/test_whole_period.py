@@ -199,18 +199,21 @@ def test_no_request_after_the_republication_is_lost(chronicle: Chronicle, who: s
     assert [visit for visit in undisturbed if not visit.ok] == []
 
 
-def test_no_answer_was_slow_whichever_descriptor_led_to_it(chronicle: Chronicle) -> None:
-    answered = [visit for visit in (*chronicle.refetching, *chronicle.keeping) if visit.ok]
+def test_no_request_with_a_descriptor_fetched_after_the_republication_is_slow(
+    chronicle: Chronicle,
+) -> None:
+    undisturbed = [visit for visit in chronicle.refetching if not chronicle.is_disturbed(visit)]
 
-    assert max(visit.seconds for visit in answered) < _MAX_SECONDS
+    assert max(visit.seconds for visit in undisturbed) < _MAX_SECONDS
 
 
 def test_an_old_descriptor_costs_a_visitor_at_most_one_request_at_each_change(
     chronicle: Chronicle,
 ) -> None:
-    lost = [visit for visit in chronicle.keeping if not visit.ok]
+    """All points of a shared identity end at a rotation; who still has them may wait for long."""
+    spoilt = [v for v in chronicle.keeping if not v.ok or v.seconds >= _MAX_SECONDS]
 
-    assert len(lost) <= _NUM_CHANGES, [visit.error for visit in lost]
+    assert len(spoilt) <= _NUM_CHANGES, [(visit.seconds, visit.error) for visit in spoilt]
 
 
 def test_both_descriptors_of_every_slot_and_period_reach_every_hsdir(chronicle: Chronicle) -> None:

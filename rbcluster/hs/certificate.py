@@ -3,7 +3,7 @@
 Not here: base64 and armour (`hs/descriptor/document.py`), and which key must have signed which
 (`hs/descriptor/`).
 
-Spec: cert-spec 2.1 [ED-CERTS], 2.2.1 (the signed-with-ed25519-key extension).
+Spec: cert-spec 2.1, 2.2.1 (the signed-with-ed25519-key extension).
 
 Overview::
 
@@ -35,7 +35,7 @@ _HOUR = timedelta(hours=1)
 
 
 class CertType(IntEnum):
-    """What an onion service's certificate vouches for. Spec: cert-spec A.1 [CERT-TYPES]."""
+    """What an onion service's certificate vouches for. Spec: cert-spec A.1."""
 
     DESCRIPTOR_SIGNING = 0x08  # descriptor signing key, signed by the blinded key
     INTRO_AUTH = 0x09  # introduction point's auth key, signed by the descriptor signing key

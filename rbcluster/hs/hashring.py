@@ -87,7 +87,7 @@ def slot_times(view: ConsensusView) -> dict[DescriptorSlot, SlotTime]:
     """Find the period and the shared random value of both descriptors.
 
     The first always goes by the previous SRV, the second by the current one.
-    Spec: rend-spec-v3 2.2.4.1 (first descriptor), 2.2.4.2 (second).
+    Spec: rend-spec-v3 2.2.4.2.1 [FIRSTDESCUPLOAD], 2.2.4.2.2 [SECONDDESCUPLOAD].
     """
     run_start = _srv_run_start(view)
     turn = TimePeriod.containing(run_start, view.times).next().start(view.times)

@@ -2,7 +2,7 @@
 
 Its identity is its auth key, never the relay's ntor key: two points may share a relay.
 
-Spec: rend-spec-v3 2.5.2.2 [INTRO-POINT].
+Spec: rend-spec-v3 2.5.2.2 (introduction points).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Secret halves are other classes, whose `repr` shows nothing. Signing works from 
 
 Not here: files (`hs/identity.py`), certificates (`hs/certificate.py`).
 
-Spec: rend-spec-v3 1.9 [KEY NAMES] and appendix A [KEYBLIND]; RFC 8032 for signatures.
+Spec: rend-spec-v3 1.9 (a menagerie of keys) and appendix A [KEYBLIND]; RFC 8032 for signatures.
 
 Overview::
 

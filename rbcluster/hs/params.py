@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 KEY_BYTES = 32  # every public key, seed and hash of the protocol
-EXPANDED_KEY_BYTES = 64  # scalar (32) | nonce prefix (32); cert-spec, "ed25519 expanded keys"
+EXPANDED_KEY_BYTES = 64  # scalar (32) | nonce prefix (32); RFC 8032 5.1.5
 SIGNATURE_BYTES = 64
 FINGERPRINT_BYTES = 20  # SHA-1 of a relay's RSA identity key
 
@@ -22,7 +22,7 @@ MAX_LIFETIME = timedelta(hours=12)  # hs_descriptor.h HS_DESC_MAX_LIFETIME: clie
 MAX_REVISION = 2**64 - 1  # rend-spec-v3 2.4
 CERT_LIFETIME = timedelta(hours=54)  # hs_descriptor.h HS_DESC_CERT_LIFETIME
 MIDDLE_LAYER_MULTIPLE = 10_000  # bytes: its text is padded to a multiple; rend-spec-v3 2.5.1.1
-AUTH_CLIENT_MULTIPLE = 16  # auth-client lines, fakes included; rend-spec-v3 2.5.1.2
+AUTH_CLIENT_MULTIPLE = 16  # auth-client lines, fakes included; rend-spec-v3 2.5.1.4
 
 DEFAULT_N_REPLICAS = 2  # consensus parameter hsdir_n_replicas
 DEFAULT_SPREAD_STORE = 4  # consensus parameter hsdir_spread_store

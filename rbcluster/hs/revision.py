@@ -7,7 +7,7 @@ Nodes that share the key agree on it without talking, and a plain Tor with that 
 
 Not here: the committed floor below which no counter is used (`core/`).
 
-Spec: rend-spec-v3 appendix F [HIDSERVDIR-REVISION].
+Spec: rend-spec-v3 appendix F.2 (encrypted time in period).
 
 Overview::
 

@@ -5,7 +5,7 @@ day. The answer is an HS_DESC event, which may never come.
 
 Not here: which descriptor goes where, and repeating (`agent/`).
 
-Spec: control-spec 3.27 [HSPOST].
+Spec: control-spec 3.29 [HSPOST].
 """
 
 from __future__ import annotations

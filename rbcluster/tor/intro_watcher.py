@@ -14,7 +14,7 @@ Not here: reading points (`intro_source.py`), clocks (`now` is an argument: mono
                ^                                              |            |
                +------------------ established again ---------+            +--> tick(): gone
 
-Spec: control-spec 4.1.1 [CIRC], 4.1.21 [CIRC_MINOR].
+Spec: control-spec 4.1.1 [CIRC], 4.1.19 [CIRC_MINOR].
 """
 
 from __future__ import annotations

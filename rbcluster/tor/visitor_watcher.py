@@ -10,7 +10,7 @@ here even after the client let go of them (seen with 0.4.9.11).
 
 Not here: who they are (nobody knows), and streams, of which a visitor may have several or none.
 
-Spec: control-spec 4.1.1 [CIRC], 4.1.21 [CIRC_MINOR].
+Spec: control-spec 4.1.1 [CIRC], 4.1.19 [CIRC_MINOR].
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Syntax is in `document.py`, encryption in `layer_crypto.py`. `open.py` puts the 
 
 Not here: which introduction points to publish, when and where (`core/`).
 
-Spec: rend-spec-v3 2.4, 2.5 [HS-DESC].
+Spec: rend-spec-v3 2.4 [DESC-OUTER], 2.5 [HS-DESC-ENC].
 """
 
 from rbcluster.hs.descriptor.build import DescriptorContent, build_descriptor

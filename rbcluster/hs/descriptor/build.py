@@ -5,7 +5,7 @@ a period: what an HSDir or a client sees gives no hint that tor did not write it
 
 Not here: which points to list, in which order (the caller shuffles), and the revision counter.
 
-Spec: rend-spec-v3 2.4, 2.5 [HS-DESC].
+Spec: rend-spec-v3 2.4 [DESC-OUTER], 2.5 [HS-DESC-ENC].
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     SECRET_SEED = x25519(KS_hsc_desc_enc, KP_hss_desc_enc)
     CLIENT-ID (8) | COOKIE-KEY (32) = KDF(N_hs_subcred | SECRET_SEED)
 
-Spec: rend-spec-v3 2.5.1.2 [HS-DESC-FIRST-LAYER, client authorization].
+Spec: rend-spec-v3 2.5.1.2 (auth-client).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Not here: what the lines mean (`outer.py`, `middle.py`, `inner.py`).
 Every fault names the layer, the line and its keyword, since that is all an operator can see of a
 document that is mostly base64.
 
-Spec: dir-spec 1.2 [NETDOC].
+Spec: dir-spec 1.2 (document meta-format).
 
 Overview::
 

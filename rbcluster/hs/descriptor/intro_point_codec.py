@@ -6,7 +6,7 @@
     enc-key ntor
     enc-key-cert                  (it vouches for the enc key, in Ed25519 form)
 
-Spec: rend-spec-v3 2.5.2.2 [HS-DESC-SECOND-LAYER, introduction points].
+Spec: rend-spec-v3 2.5.2.2 (introduction points).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Every signature and certificate is checked, and that the descriptor belongs to the address and the
 time period it was asked for. Expiry is reported, not judged: there is no clock here.
 
-Spec: rend-spec-v3 2.4, 2.5 [HS-DESC].
+Spec: rend-spec-v3 2.4 [DESC-OUTER], 2.5 [HS-DESC-ENC].
 
 Overview::
 

@@ -7,7 +7,7 @@
     superencrypted                (the middle layer)
     signature                     (by the descriptor signing key, over all lines above)
 
-Spec: rend-spec-v3 2.4 [HS-DESC-OUTER].
+Spec: rend-spec-v3 2.4 [DESC-OUTER].
 
 Overview::
 

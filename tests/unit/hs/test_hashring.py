@@ -157,7 +157,7 @@ def test_a_client_up_to_twelve_hours_off_asks_for_one_of_the_two_descriptors(
     )
     published = {(slot.period, slot.srv) for slot in slot_times(service).values()}
     client_hour = hour - behind
-    # rend-spec-v3 2.2.4.3: the period in force, with the SRV that was current when it began.
+    # rend-spec-v3 2.2.4.1: the period in force, with the SRV that was current when it began.
     began = TimePeriod.containing(datetime.fromtimestamp(client_hour * 3600, UTC), PUBLIC)
     asked = (began, srv_of_day(began.start(PUBLIC).toordinal() - EPOCH_ORDINAL))
     assert asked in published

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from rbcluster.instants import Monotonic
+
 PATIENCE_S = 10.0  # ours: an election takes less, and so does a tor in finding its first consensus
 
 
@@ -17,14 +19,13 @@ class Complaint:
 
     log: logging.Logger
     subject: str  # what comes before the colon
-    _since: float | None = field(default=None, init=False)  # monotonic seconds
+    _since: Monotonic | None = field(default=None, init=False)
     _said: str = field(default="", init=False)
 
-    def note(self, why: str, *, now: float) -> None:
+    def note(self, why: str, *, now: Monotonic) -> None:
         """Take in what is wrong now, and log it if it has lasted.
 
         :param why: a sentence; empty if nothing is.
-        :param now: monotonic seconds.
         """
         if not why:
             if self._said:

@@ -9,7 +9,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-from rbcluster.core.ids import Monotonic, UnixMs
+from rbcluster.core.ids import UnixMs
+from rbcluster.instants import Monotonic
 
 
 class Clock(Protocol):

@@ -42,9 +42,10 @@ from rbcluster.agent.upload_round import RoundContext
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.complaint import Complaint
 from rbcluster.core.commands import SeedCluster
-from rbcluster.core.ids import Monotonic, NodeId
+from rbcluster.core.ids import NodeId
 from rbcluster.errors import ParseError
 from rbcluster.hs.randomness import RandomSource
+from rbcluster.instants import Monotonic
 
 _LOG = logging.getLogger(__name__)
 

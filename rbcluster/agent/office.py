@@ -26,9 +26,10 @@ from rbcluster.core.commands import (
     SetPresence,
     TakeOffice,
 )
-from rbcluster.core.ids import Monotonic, NodeId
+from rbcluster.core.ids import NodeId
 from rbcluster.core.state import SCHEMA_VERSION, Member, Office, Presence, Role, Transfer
 from rbcluster.errors import RaftError
+from rbcluster.instants import Monotonic
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.view import Role as RaftRole
 

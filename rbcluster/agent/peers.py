@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from rbcluster.agent.heartbeat import FRESH_HEARTBEAT_S, Heartbeat
-from rbcluster.core.ids import Monotonic, NodeId, UnixMs
+from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.instants import Monotonic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,11 @@ from rbcluster.agent.wakeup import Wakeup
 from rbcluster.complaint import Complaint
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Applied, ReportIntroPoints
-from rbcluster.core.ids import LONG_AGO, Monotonic, NodeId
+from rbcluster.core.ids import NodeId
 from rbcluster.core.state import NodeReport
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.intro_point import ServiceTraits
+from rbcluster.instants import LONG_AGO, Monotonic
 from rbcluster.raft.proposal import Outcome
 from rbcluster.tor.intro_source import LocalIntroPoints
 

@@ -18,13 +18,14 @@ from rbcluster.agent.clock import Clock
 from rbcluster.agent.ports import Cluster, Tor
 from rbcluster.core.apply import MAX_FLOOR
 from rbcluster.core.commands import RaiseFloor
-from rbcluster.core.ids import NodeId, RevisionCounter
+from rbcluster.core.ids import NodeId
 from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.state import PublicationKey
 from rbcluster.errors import DescriptorError
 from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import read_blinded_key, read_revision
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.descriptor_fetch import FetchOutcome
 
@@ -120,7 +121,7 @@ class FloorFinder:
                 continue
             try:
                 if read_blinded_key(result.document) == blinded:
-                    held.append(RevisionCounter(read_revision(result.document)))
+                    held.append(read_revision(result.document))
             except DescriptorError as error:
                 _LOG.warning("an HSDir served a descriptor that does not hold: %s", error)
         return max(held, default=None)

@@ -27,11 +27,12 @@ from rbcluster.agent.status_document import (
 from rbcluster.core.codec import state_digest
 from rbcluster.core.commands import SeedCluster
 from rbcluster.core.decide import Wait, decide
-from rbcluster.core.ids import Monotonic, NodeId, Term, UnixMs
+from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.state import ClusterState, Member, Presence, Publication, PublicationKey, Role
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.instants import Monotonic
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
 

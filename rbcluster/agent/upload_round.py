@@ -31,7 +31,7 @@ from rbcluster.agent.revision_floor import FloorFinder
 from rbcluster.core.codec import MAX_REASON_CHARS, encode_command
 from rbcluster.core.commands import Applied, Command, RecordRound, ReservePublication
 from rbcluster.core.decide import Publish
-from rbcluster.core.ids import Monotonic, NodeId, RevisionCounter, UnixMs
+from rbcluster.core.ids import NodeId, UnixMs
 from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.round import UploadInput, UploadRound
 from rbcluster.core.state import Publication, Reservation
@@ -39,6 +39,8 @@ from rbcluster.errors import RbclusterError
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
 from rbcluster.hs.randomness import RandomSource
+from rbcluster.hs.revision import RevisionCounter
+from rbcluster.instants import Monotonic
 from rbcluster.raft.proposal import Outcome
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 
@@ -125,10 +127,10 @@ class UploadRoundRunner:
         keys = context.keyring.for_period(wanted.service, wanted.slot_time.period)
         revision = keys.scheme.revision_for(wanted.slot_time, to_instant(now))
         if publication is not None:
-            revision = max(revision, publication.floor + 1)
+            revision = max(revision, RevisionCounter(publication.floor + 1))
         reservation = Reservation(
             slot=wanted.slot_time.slot,
-            revision=RevisionCounter(revision),
+            revision=revision,
             digest=wanted.digest,
             node=context.node,
             term=context.cluster.view.term,

@@ -36,7 +36,7 @@ from rbcluster.core.commands import (
     TakeOffice,
     Verdict,
 )
-from rbcluster.core.ids import RevisionCounter, UnixMs
+from rbcluster.core.ids import UnixMs
 from rbcluster.core.operator_rules import end_maintenance, follow_operator
 from rbcluster.core.rules import RuleBrokenError, find_member, require, require_office, with_entry
 from rbcluster.core.state import (
@@ -51,6 +51,7 @@ from rbcluster.errors import CommandError, SchemaError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.hs.params import MAX_INTRO_POINTS
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 
 MAX_REVISION_STEP = (

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.state import Member, Policy, Presence, Reservation
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 
 MAX_MAINTENANCE_MS = 24 * 3_600_000  # our choice: a node that dies in it stays on show so long

@@ -12,17 +12,8 @@ Term = NewType("Term", int)
 LogIndex = NewType("LogIndex", int)
 """A position in the Raft log (>= 1)."""
 
-RevisionCounter = NewType("RevisionCounter", int)
-"""A descriptor's revision (0 .. 2^64-1). Spec: rend-spec-v3 2.4."""
-
 UnixMs = NewType("UnixMs", int)
 """An instant, milliseconds since the Unix epoch: the one form of time in replicated state."""
-
-Monotonic = NewType("Monotonic", float)
-"""An instant for time-outs and back-off, in seconds; it means something in this process alone."""
-
-LONG_AGO = Monotonic(float("-inf"))
-"""Before every instant: what was due then is due at once."""
 
 MAX_CLOCK_SPREAD_MS = 60_000
 """Between two nodes that may publish (ours): a greater step back means that a clock was set."""

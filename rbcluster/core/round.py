@@ -25,8 +25,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 
-from rbcluster.core.ids import LONG_AGO, Monotonic
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.instants import LONG_AGO, Monotonic
 
 BACKOFF_MIN_S = 2.0  # before an HSDir is tried again the first time ...
 BACKOFF_MAX_S = 60.0  # ... doubled each time, up to this

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
-from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.hs.params import MAX_INTRO_POINTS
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
 
 SCHEMA_VERSION = 1

@@ -21,6 +21,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
+from typing import NewType
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -28,6 +29,9 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from rbcluster.hs.hashring import SlotTime
 from rbcluster.hs.keys import BlindedKeypair
+
+RevisionCounter = NewType("RevisionCounter", int)
+"""A descriptor's revision (0 .. 2^64-1). Spec: rend-spec-v3 2.4."""
 
 MAX_SECONDS = 2**18  # crypto_ope.h OPE_INPUT_MAX; a period's descriptors live 48 h, 172,800 s
 _STRIDE = 1024  # our choice: a sum is kept for every 1024th second; a multiple of 8 (whole blocks)
@@ -60,16 +64,16 @@ class RevisionScheme:
         strides = (_sum_steps(key, first, _STRIDE) for first in range(0, MAX_SECONDS, _STRIDE))
         return cls(key, tuple(accumulate(strides, initial=0)))
 
-    def revision_at(self, seconds: int) -> int:
+    def revision_at(self, seconds: int) -> RevisionCounter:
         """Return the counter of a second.
 
         :param seconds: taken as 1 if below 1, as 2^18 if above.
         :returns: strictly rising with `seconds` from 1 to 2^18; at most 2^34.
         """
         strides, rest = divmod(min(max(seconds, 1), MAX_SECONDS), _STRIDE)
-        return self._sums[strides] + _sum_steps(self._key, strides * _STRIDE, rest)
+        return RevisionCounter(self._sums[strides] + _sum_steps(self._key, strides * _STRIDE, rest))
 
-    def revision_for(self, slot_time: SlotTime, now: datetime) -> int:
+    def revision_for(self, slot_time: SlotTime, now: datetime) -> RevisionCounter:
         """Return the counter tor would use for a descriptor made now.
 
         :param now: aware UTC, of the local clock: a counter must rise between consensuses too.

@@ -27,6 +27,7 @@ from rbcluster.complaint import Complaint
 from rbcluster.core.ids import NodeId
 from rbcluster.endpoint import HostPort, explain
 from rbcluster.errors import RaftError
+from rbcluster.instants import Monotonic
 from rbcluster.raft.frames import FrameError, FrameKind, Hello
 from rbcluster.raft.gate import Gate, TurnedAway, source_of
 from rbcluster.raft.limits import LISTEN_BACKLOG
@@ -188,10 +189,10 @@ class Mesh:
             try:
                 link = await self._dial(peer, contexts)
                 pause_s = profile.redial_min_s
-                complaint.note("", now=now())
+                complaint.note("", now=Monotonic(now()))
                 await self._run(peer, link)
             except _FAILURES as error:
-                complaint.note(describe(error), now=now())
+                complaint.note(describe(error), now=Monotonic(now()))
             except Exception:  # else this peer would never be dialled again
                 logger.exception("a bug: the link with %s failed and is begun anew", peer)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from rbcluster.errors import ControlPortError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.instants import LONG_AGO, Monotonic
 from rbcluster.tor.hs_desc import HsDescEvent
 
 DEBT_S = 300.0  # tor gives up a directory connection that is silent this long (config.c)
@@ -52,7 +53,7 @@ class HsDirExchange:
         self._locks: WeakValueDictionary[_Pair, asyncio.Lock] = WeakValueDictionary()
         # ^ each kept by those who hold it or wait for it: HSDirs come and go for ever
         self._talks: dict[_Pair, HsDirTalk] = {}
-        self._debts: dict[_Pair, tuple[Hashable, float]] = {}  # content, expiry (monotonic)
+        self._debts: dict[_Pair, tuple[Hashable, Monotonic]] = {}  # content, expiry
 
     @asynccontextmanager
     async def talk(self, address: OnionAddress, hsdir: Fingerprint) -> AsyncIterator[HsDirTalk]:
@@ -63,15 +64,15 @@ class HsDirExchange:
         pair = (address.label, hsdir)
         lock = self._locks.setdefault(pair, asyncio.Lock())
         async with lock:
-            debt, expiry = self._debts.pop(pair, (None, 0.0))
-            talk = HsDirTalk(debt=debt if asyncio.get_running_loop().time() < expiry else None)
+            debt, expiry = self._debts.pop(pair, (None, LONG_AGO))
+            talk = HsDirTalk(debt=debt if _now() < expiry else None)
             self._talks[pair] = talk
             try:
                 yield talk
             finally:
                 del self._talks[pair]
                 if talk.debt is not None:
-                    self._debts[pair] = (talk.debt, asyncio.get_running_loop().time() + DEBT_S)
+                    self._debts[pair] = (talk.debt, Monotonic(_now() + DEBT_S))
 
     def deliver(self, event: HsDescEvent) -> None:
         """Hand an event to the talk it belongs to; one that comes too late settles its debt."""
@@ -87,3 +88,7 @@ class HsDirExchange:
         """Tell every talk in flight that no answer will be heard."""
         for talk in self._talks.values():
             talk.answers.put_nowait(None)
+
+
+def _now() -> Monotonic:
+    return Monotonic(asyncio.get_running_loop().time())

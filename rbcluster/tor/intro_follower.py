@@ -22,6 +22,7 @@ from typing import NoReturn
 from rbcluster.errors import DecryptionError, DescriptorError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import ConsensusView
+from rbcluster.instants import Monotonic
 from rbcluster.tor.connection import ControlConnection
 from rbcluster.tor.framing import Event
 from rbcluster.tor.hs_desc import HsDescAction, parse_hs_desc
@@ -74,7 +75,7 @@ class IntroFollower:
 
     def on_event(self, event: Event) -> None:
         """Take in one event, in the order tor sent it; other kinds are no news."""
-        now = asyncio.get_running_loop().time()
+        now = _now()
         watch = self._watch
         if event.kind in {"CIRC", "CIRC_MINOR"}:
             watch = watch.after_circuit(event.text, now)
@@ -87,7 +88,7 @@ class IntroFollower:
 
     def read_again(self) -> None:
         """Read every snapshot again: what they are verified against has changed."""
-        now = asyncio.get_running_loop().time()
+        now = _now()
         for service in self._services:
             self._watch = self._watch.after_rotation(service.address.label, now)
         self._wake.set()
@@ -99,15 +100,14 @@ class IntroFollower:
 
         :raises ControlPortError: then.
         """
-        loop = asyncio.get_running_loop()
-        read_all_at = loop.time()
+        read_all_at = _now()
         while True:
-            if loop.time() >= read_all_at:
-                read_all_at = loop.time() + SAFETY_NET_S
+            if _now() >= read_all_at:
+                read_all_at = Monotonic(_now() + SAFETY_NET_S)
                 await self._read_circuits(connection)
                 self.read_again()
             self._wake.clear()
-            self._watch, due = self._watch.tick(loop.time())
+            self._watch, due = self._watch.tick(_now())
             for service in self._services:
                 if service.address.label in due:
                     await self._read_snapshot(connection, service, view())
@@ -119,7 +119,7 @@ class IntroFollower:
         self._visitors = self._visitors.before_snapshot()
         circuits = await connection.getinfo("circuit-status")
         lines = circuits.decode("utf-8", "replace").splitlines()
-        self._watch = self._watch.after_snapshot(lines, asyncio.get_running_loop().time())
+        self._watch = self._watch.after_snapshot(lines, _now())
         self._visitors = self._visitors.after_snapshot(lines)
         self._has_read_circuits = True
 
@@ -145,10 +145,14 @@ class IntroFollower:
         else:
             self._snapshots[label] = snapshot
 
-    async def _sleep_until(self, deadline: float) -> None:
-        """Sleep until an event comes, or until an instant of the loop's clock."""
+    async def _sleep_until(self, deadline: Monotonic) -> None:
+        """Sleep until an event comes, or until an instant."""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+def _now() -> Monotonic:
+    return Monotonic(asyncio.get_running_loop().time())

@@ -5,7 +5,7 @@ are: a service with no established one has nothing to offer, and a relay that ha
 some seconds is of no use. They come from GETINFO circuit-status and from CIRC and CIRC_MINOR
 events, which share one form.
 
-Not here: reading points (`intro_source.py`), clocks (`now` is an argument: monotonic seconds).
+Not here: reading points (`intro_source.py`), clocks (`now` is an argument).
 
 ::
 
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.instants import Monotonic
 from rbcluster.tor.framing import split_arguments
 from rbcluster.tor.hs_desc import parse_relay
 
@@ -45,9 +46,11 @@ class IntroWatch:
 
     established: Mapping[str, IntroSeat] = field(default_factory=lambda: MappingProxyType({}))
     # ^ by circuit id
-    lost_at: Mapping[IntroSeat, float] = field(default_factory=lambda: MappingProxyType({}))
+    lost_at: Mapping[IntroSeat, Monotonic] = field(default_factory=lambda: MappingProxyType({}))
     # ^ seats that lost their last circuit, and when; never also in `established`
-    rereads: frozenset[tuple[float, str]] = frozenset()  # (when, service): read the snapshot again
+    rereads: frozenset[tuple[Monotonic, str]] = (
+        frozenset()
+    )  # (when, service): read the snapshot again
     touched: frozenset[str] | None = None  # circuits heard of since a snapshot was asked for
 
     def has_circuit(self, service: str) -> bool:
@@ -59,7 +62,7 @@ class IntroWatch:
         seats = (*self.established.values(), *self.lost_at)
         return frozenset(seat.relay for seat in seats if seat.service == service)
 
-    def after_circuit(self, line: str, now: float) -> IntroWatch:
+    def after_circuit(self, line: str, now: Monotonic) -> IntroWatch:
         """Take in a CIRC or CIRC_MINOR event's text after its kind."""
         circuit, seat = _parse_circuit(line)
         if circuit is None:
@@ -75,11 +78,13 @@ class IntroWatch:
             watch = watch.after_change(seat.service, now)
         return _exchange(watch, established, now)
 
-    def after_change(self, service: str, now: float) -> IntroWatch:
+    def after_change(self, service: str, now: Monotonic) -> IntroWatch:
         """Plan to read this service's snapshot when tor will have renewed it."""
-        return replace(self, rereads=self.rereads | {(now + s, service) for s in REREAD_AFTER_S})
+        return replace(
+            self, rereads=self.rereads | {(Monotonic(now + s), service) for s in REREAD_AFTER_S}
+        )
 
-    def after_rotation(self, service: str, now: float) -> IntroWatch:
+    def after_rotation(self, service: str, now: Monotonic) -> IntroWatch:
         """Plan to read this service's snapshot at once: tor exchanged its descriptor."""
         watch = self.after_change(service, now)
         return replace(watch, rereads=watch.rereads | {(now, service)})
@@ -88,7 +93,7 @@ class IntroWatch:
         """Remember from here on which circuits events tell of: a snapshot is being asked for."""
         return replace(self, touched=frozenset())
 
-    def after_snapshot(self, lines: Iterable[str], now: float) -> IntroWatch:
+    def after_snapshot(self, lines: Iterable[str], now: Monotonic) -> IntroWatch:
         """Take in the answer to GETINFO circuit-status.
 
         What events said since it was asked for is at least as new, and stands.
@@ -101,7 +106,7 @@ class IntroWatch:
                 established[circuit] = seat
         return _exchange(replace(self, touched=None), established, now)
 
-    def tick(self, now: float) -> tuple[IntroWatch, frozenset[str]]:
+    def tick(self, now: Monotonic) -> tuple[IntroWatch, frozenset[str]]:
         """Let time pass.
 
         :returns: the watch without what is over, and the services whose snapshot is due.
@@ -111,14 +116,16 @@ class IntroWatch:
         watch = replace(self, rereads=self.rereads - due, lost_at=MappingProxyType(lost))
         return watch, frozenset(service for _, service in due)
 
-    def next_deadline(self) -> float | None:
+    def next_deadline(self) -> Monotonic | None:
         """When `tick` will next have something to do; None if nothing is pending."""
-        deadlines = [at + GRACE_S for at in self.lost_at.values()]
+        deadlines = [Monotonic(at + GRACE_S) for at in self.lost_at.values()]
         deadlines += [at for at, _ in self.rereads]
         return min(deadlines, default=None)
 
 
-def _exchange(watch: IntroWatch, established: Mapping[str, IntroSeat], now: float) -> IntroWatch:
+def _exchange(
+    watch: IntroWatch, established: Mapping[str, IntroSeat], now: Monotonic
+) -> IntroWatch:
     """Set what is established, and note which seats lost their last circuit by it."""
     held = frozenset(established.values())
     lost = {seat: at for seat, at in watch.lost_at.items() if seat not in held}

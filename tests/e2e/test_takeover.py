@@ -15,7 +15,7 @@ from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.descriptor import Descriptor, DescriptorContent, build_descriptor
 from rbcluster.hs.hashring import HashRing, slot_times
 from rbcluster.hs.keys import IdentityKeypair
-from rbcluster.hs.revision import RevisionScheme
+from rbcluster.hs.revision import RevisionCounter, RevisionScheme
 from rbcluster.lab.cluster import LabCluster, is_served
 from rbcluster.lab.hsdirs import Held, fetch_held, talking
 from rbcluster.lab.network import PrivateNetwork
@@ -83,7 +83,7 @@ async def outdo(former: Former, client: TorProcess) -> Mapping[int, int]:
                 identity=former.keypair.public,
                 period=slot.period,
                 keypair=keypair,
-                revision=revision,
+                revision=RevisionCounter(revision),
                 points=former.descriptor.points,
                 traits=former.descriptor.traits,
             )

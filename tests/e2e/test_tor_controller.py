@@ -17,7 +17,7 @@ from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor, open_descriptor
 from rbcluster.hs.hashring import HashRing, SlotTime, slot_times
 from rbcluster.hs.keys import IdentityKeypair
-from rbcluster.hs.revision import RevisionScheme
+from rbcluster.hs.revision import RevisionCounter, RevisionScheme
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.visitor import Visitor
@@ -99,7 +99,7 @@ def _build(
         identity=_IDENTITY.public,
         period=slot_time.period,
         keypair=keypair,
-        revision=revision,
+        revision=RevisionCounter(revision),
         points=local.points,
         traits=local.traits,
     )

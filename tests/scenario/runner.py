@@ -43,7 +43,7 @@ from rbcluster.core.commands import (
     TakeOffice,
 )
 from rbcluster.core.decide import Publish, decide
-from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor, derive_slot_rings, plan
 from rbcluster.core.state import (
     ClusterState,
@@ -56,6 +56,7 @@ from rbcluster.core.state import (
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint, HsDir
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.keys import RelayEd25519Id, SharedRandomValue
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import DescriptorSlot, HsTimes
 from tests.shared.builders import SHOP, point
 

@@ -26,7 +26,7 @@ from rbcluster.core.commands import (
     SetPresence,
     TakeOffice,
 )
-from rbcluster.core.ids import NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reservation, Role
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
@@ -37,6 +37,7 @@ from rbcluster.hs.keys import (
     IntroEncKey,
     RelayNtorKey,
 )
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
 
 NODES = tuple(map(NodeId, ("ada", "bob", "cyd")))

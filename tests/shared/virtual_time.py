@@ -14,7 +14,8 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, TypeVar
 
-from rbcluster.core.ids import Monotonic, UnixMs
+from rbcluster.core.ids import UnixMs
+from rbcluster.instants import Monotonic
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from rbcluster.complaint import PATIENCE_S, Complaint
+from rbcluster.instants import Monotonic
 
 SUBJECT = "no link with cyd"
 
@@ -24,10 +25,10 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 def test_what_passes_in_time_is_not_logged(
     complaint: Complaint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    complaint.note("refused", now=100.0)
-    complaint.note("refused", now=100.0 + PATIENCE_S - 0.1)
-    complaint.note("", now=100.0 + PATIENCE_S)
-    complaint.note("refused", now=200.0)  # counts anew
+    complaint.note("refused", now=Monotonic(100.0))
+    complaint.note("refused", now=Monotonic(100.0 + PATIENCE_S - 0.1))
+    complaint.note("", now=Monotonic(100.0 + PATIENCE_S))
+    complaint.note("refused", now=Monotonic(200.0))  # counts anew
     assert logged(caplog) == []
 
 
@@ -35,9 +36,9 @@ def test_what_lasts_is_logged_once_and_so_is_its_end(
     complaint: Complaint, caplog: pytest.LogCaptureFixture
 ) -> None:
     for second in range(60):
-        complaint.note("refused", now=100.0 + second)
-    complaint.note("", now=160.0)
-    complaint.note("", now=161.0)
+        complaint.note("refused", now=Monotonic(100.0 + second))
+    complaint.note("", now=Monotonic(160.0))
+    complaint.note("", now=Monotonic(161.0))
     assert logged(caplog) == [
         ("WARNING", f"{SUBJECT}: refused"),
         ("INFO", f"{SUBJECT}: that is over"),
@@ -47,9 +48,9 @@ def test_what_lasts_is_logged_once_and_so_is_its_end(
 def test_other_words_for_what_lasts_are_logged_too(
     complaint: Complaint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    complaint.note("refused", now=100.0)
-    complaint.note("timed out", now=100.0 + PATIENCE_S)
-    complaint.note("refused", now=101.0 + PATIENCE_S)
+    complaint.note("refused", now=Monotonic(100.0))
+    complaint.note("timed out", now=Monotonic(100.0 + PATIENCE_S))
+    complaint.note("refused", now=Monotonic(101.0 + PATIENCE_S))
     assert logged(caplog) == [
         ("WARNING", f"{SUBJECT}: timed out"),
         ("WARNING", f"{SUBJECT}: refused"),

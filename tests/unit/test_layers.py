@@ -18,7 +18,8 @@ PACKAGE = Path(rbcluster.__file__).parent
 # A room may import itself and every room of a lower layer, never one beside it. Modules at the top
 # of the package are rooms of one file.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"rbcluster", "complaint", "errors", "file_remedy"}),
+    frozenset({"rbcluster", "errors", "file_remedy", "instants"}),
+    frozenset({"complaint"}),
     frozenset({"hs"}),
     frozenset({"core"}),
     frozenset({"endpoint", "pki"}),

@@ -30,6 +30,7 @@ from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import BlindedKeypair, IdentityKey
 from rbcluster.hs.params import CERT_LIFETIME, MAX_INTRO_POINTS, MAX_REVISION
 from rbcluster.hs.randomness import RandomSource
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 
 
@@ -43,7 +44,7 @@ class DescriptorContent:
     identity: IdentityKey
     period: TimePeriod
     keypair: BlindedKeypair  # of that identity and period
-    revision: int  # 0 .. 2^64-1
+    revision: RevisionCounter
     points: tuple[IntroPoint, ...]  # 1..20, in the order in which clients will find them
     traits: ServiceTraits
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from rbcluster.errors import DecryptionError
 from rbcluster.hs.descriptor.document import Layer
 from rbcluster.hs.keys import BlindedKey, Subcredential
+from rbcluster.hs.revision import RevisionCounter
 
 SALT_BYTES = 16
 _KEY_BYTES = 32  # AES-256
@@ -46,7 +47,7 @@ class LayerSecret:
 
     blinded_key: BlindedKey
     subcredential: Subcredential
-    revision: int  # 0 .. 2^64-1
+    revision: RevisionCounter
 
 
 def encrypt_layer(

@@ -30,6 +30,7 @@ from rbcluster.hs.descriptor.middle import parse_middle
 from rbcluster.hs.descriptor.outer import OuterLayer, parse_outer
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import BlindedKey, DescriptorSigningKey
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 
 
@@ -48,7 +49,7 @@ class Descriptor:
 
     address: OnionAddress
     period: TimePeriod
-    revision: int  # 0 .. 2^64-1
+    revision: RevisionCounter
     lifetime: timedelta  # how long HSDirs are asked to serve it
     blinded_key: BlindedKey
     signing_key: DescriptorSigningKey
@@ -130,7 +131,7 @@ def read_blinded_key(document: bytes) -> BlindedKey:
     return parse_outer(document).blinded_key
 
 
-def read_revision(document: bytes) -> int:
+def read_revision(document: bytes) -> RevisionCounter:
     """Return a descriptor's revision counter, its outer layer verified.
 
     :raises ParseError: if a line of the outer layer is missing, doubled or malformed.

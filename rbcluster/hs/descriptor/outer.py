@@ -33,6 +33,7 @@ from rbcluster.hs.params import (
     MAX_REVISION,
     SIGNATURE_BYTES,
 )
+from rbcluster.hs.revision import RevisionCounter
 
 _MESSAGE = "MESSAGE"
 _MINUTE = timedelta(minutes=1)
@@ -47,7 +48,7 @@ class OuterLayer:
     blinded_key: BlindedKey
     signing_key: DescriptorSigningKey
     cert_expires_at: datetime  # until when the blinded key vouches for the signing key; aware UTC
-    revision: int  # 0 .. 2^64-1
+    revision: RevisionCounter
     superencrypted: bytes  # the middle layer, encrypted
 
 
@@ -80,13 +81,17 @@ def parse_outer(document: bytes) -> OuterLayer:
         blinded_key=BlindedKey(certificate.signing_key),
         signing_key=signing_key,
         cert_expires_at=certificate.expires_at,
-        revision=section.one("revision-counter").number(0, MAX_REVISION),
+        revision=RevisionCounter(section.one("revision-counter").number(0, MAX_REVISION)),
         superencrypted=section.one("superencrypted").object(_MESSAGE),
     )
 
 
 def encode_outer(
-    *, signer: DescriptorSigningKeypair, certificate: bytes, revision: int, superencrypted: bytes
+    *,
+    signer: DescriptorSigningKeypair,
+    certificate: bytes,
+    revision: RevisionCounter,
+    superencrypted: bytes,
 ) -> bytes:
     """Write and sign the outer layer, and so the whole document.
 

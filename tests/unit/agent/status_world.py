@@ -18,12 +18,14 @@ from rbcluster.core.commands import (
     SeedCluster,
     TakeOffice,
 )
-from rbcluster.core.ids import LogIndex, Monotonic, NodeId, RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import LogIndex, NodeId, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor, derive_slot_rings, plan
 from rbcluster.core.state import ClusterState, Member, Policy, Reservation, Role
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import ServiceTraits
+from rbcluster.hs.revision import RevisionCounter
+from rbcluster.instants import Monotonic
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
 from tests.shared.builders import after

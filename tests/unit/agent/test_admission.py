@@ -19,6 +19,7 @@ from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import IdentityKeypair
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 from tests.shared import builders
 from tests.unit.agent.world import ADA, BOB, CYD, MASTER, SITE, START, TIMES, consensus, point
@@ -33,7 +34,7 @@ def descriptor(*numbers: int, master: IdentityKeypair = MASTER, period: TimePeri
         identity=master.public,
         period=period,
         keypair=derive_blinded_keypair(master, period),
-        revision=1,
+        revision=RevisionCounter(1),
         points=tuple(map(point, numbers)),
         traits=ServiceTraits(),
     )

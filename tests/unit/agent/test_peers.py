@@ -6,7 +6,8 @@ import pytest
 
 from rbcluster.agent.heartbeat import Heartbeat
 from rbcluster.agent.peers import PeerTable
-from rbcluster.core.ids import Monotonic, NodeId, UnixMs
+from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.instants import Monotonic
 
 A, B, C, D, E = (NodeId(name) for name in "abcde")
 

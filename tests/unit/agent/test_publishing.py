@@ -19,6 +19,7 @@ from rbcluster.hs.blinding import derive_blinded_key, derive_blinded_keypair
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
 from rbcluster.hs.intro_point import ServiceTraits
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.settings import TorStatus
 from tests.shared.virtual_time import run_virtually
@@ -286,7 +287,7 @@ def test_address_published_by_something_else_before_is_taken_over(held: int) -> 
                     identity=SITE.identity,
                     period=period,
                     keypair=keypair,
-                    revision=revision,
+                    revision=RevisionCounter(revision),
                     points=(point(99),),
                     traits=ServiceTraits(),
                 ),

@@ -21,6 +21,7 @@ from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.params import MAX_REVISION
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.descriptor_fetch import FetchOutcome, FetchResult
 from rbcluster.tor.descriptor_upload import UploadResult
@@ -66,7 +67,7 @@ def held_document(revision: int, period: TimePeriod = NOW) -> bytes:
         identity=SITE.identity,
         period=period,
         keypair=derive_blinded_keypair(MASTER, period),
-        revision=revision,
+        revision=RevisionCounter(revision),
         points=(point(99),),
         traits=ServiceTraits(),
     )

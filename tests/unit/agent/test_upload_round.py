@@ -9,11 +9,11 @@ from datetime import timedelta
 from rbcluster.core.apply import apply
 from rbcluster.core.codec import decode_command
 from rbcluster.core.commands import Applied, RaiseFloor, RecordRound
-from rbcluster.core.ids import RevisionCounter
 from rbcluster.core.state import Policy
 from rbcluster.errors import DescriptorLimitError
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import read_revision
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows, uploads_by_key
 from tests.unit.agent.world import ADA, SITE, HsDirs, Sender, World, eventually

@@ -23,6 +23,7 @@ from rbcluster.hs.keys import (
     IntroEncKey,
     RelayNtorKey,
 )
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 
 GOLDEN = Path(__file__).parent / "golden" / "descriptor.txt"
@@ -52,7 +53,7 @@ def descriptor() -> Descriptor:
     return Descriptor(
         address=OnionAddress(IdentityKey(bytes(32))),
         period=TimePeriod(number=20490, length_min=1440),
-        revision=1_713_204_511,
+        revision=RevisionCounter(1_713_204_511),
         lifetime=timedelta(minutes=180),
         blinded_key=BlindedKey(b"\xbb" * 32),
         signing_key=DescriptorSigningKey(b"\xdd" * 32),

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from rbcluster.core.decide import Publish, Reason, Wait, decide
-from rbcluster.core.ids import RevisionCounter, Term, UnixMs
+from rbcluster.core.ids import Term, UnixMs
 from rbcluster.core.plan import PlacedPoint, WantedDescriptor
 from rbcluster.core.state import Policy, Publication, Reservation, UploadBudget
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.hashring import SlotTime
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import SharedRandomValue
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import DescriptorSlot
 from tests.shared.builders import ADA, BOB, HSDIRS, NOW, SHOP, period, point
 

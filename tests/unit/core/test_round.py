@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbcluster.core.ids import Monotonic
 from rbcluster.core.round import UploadInput, UploadPhase, UploadRound
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.instants import Monotonic
 from tests.shared.builders import HSDIRS
 
 ONE, TWO, THREE, FOUR = HSDIRS

@@ -19,7 +19,7 @@ from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint, HsDir
 from rbcluster.hs.hashring import HashRing, derive_hsdir_index, slot_times
 from rbcluster.hs.keys import IdentityKeypair, RelayEd25519Id, SharedRandomValue
-from rbcluster.hs.revision import RevisionScheme
+from rbcluster.hs.revision import RevisionCounter, RevisionScheme
 from rbcluster.hs.time_period import DescriptorSlot, HsTimes
 
 CAPTURE = Path(__file__).parents[2] / "vectors" / "tor-0.4.9.11"
@@ -32,7 +32,7 @@ class Upload:
     """One upload, as tor logged it."""
 
     at: datetime
-    revision: int
+    revision: RevisionCounter
     hsdir: Fingerprint
     hsdir_index: bytes
 
@@ -42,7 +42,7 @@ def read_uploads(slot: DescriptorSlot) -> list[Upload]:
     return [
         Upload(
             at=datetime.fromtimestamp(upload["at_unix"], UTC),
-            revision=upload["revision"],
+            revision=RevisionCounter(upload["revision"]),
             hsdir=Fingerprint.from_hex(upload["hsdir"]),
             hsdir_index=bytes.fromhex(upload["hsdir_index"]),
         )

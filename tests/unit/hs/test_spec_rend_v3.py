@@ -33,7 +33,7 @@ from rbcluster.hs.keys import (
     RelayNtorKey,
     SharedRandomValue,
 )
-from rbcluster.hs.revision import RevisionScheme
+from rbcluster.hs.revision import RevisionCounter, RevisionScheme
 from rbcluster.hs.time_period import DescriptorSlot, HsTimes, TimePeriod
 
 NOW = datetime(2026, 3, 1, 15, tzinfo=UTC)
@@ -60,7 +60,7 @@ def make_document(revision: int = 7, *points: IntroPoint) -> bytes:
         identity=IDENTITY.public,
         period=PERIOD,
         keypair=BLINDED,
-        revision=revision,
+        revision=RevisionCounter(revision),
         points=points or (make_point(),),
         traits=ServiceTraits(),
     )
@@ -98,7 +98,7 @@ def test_the_certificate_of_the_signing_key_has_a_type_of_its_own() -> None:
         encode_outer(
             signer=SIGNER,
             certificate=create_certificate(kind, SIGNER.public_bytes(), BLINDED, NOW),
-            revision=1,
+            revision=RevisionCounter(1),
             superencrypted=b"",
         )
         for kind in (CertType.DESCRIPTOR_SIGNING, CertType.INTRO_AUTH)

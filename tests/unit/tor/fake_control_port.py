@@ -24,6 +24,7 @@ from rbcluster.hs.keys import (
     IntroEncKey,
     RelayNtorKey,
 )
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import HsTimes, TimePeriod
 from rbcluster.tor.settings import ServiceSettings
 
@@ -87,7 +88,7 @@ def make_document(
         identity=identity.public,
         period=period,
         keypair=derive_blinded_keypair(identity, period),
-        revision=revision,
+        revision=RevisionCounter(revision),
         points=tuple(make_point(number) for number in relays),
         traits=ServiceTraits(),
     )

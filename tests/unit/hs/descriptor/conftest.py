@@ -25,6 +25,7 @@ from rbcluster.hs.descriptor.outer import encode_outer
 from rbcluster.hs.intro_point import IntroPoint, LinkSpecifier, LinkType, ServiceTraits
 from rbcluster.hs.keys import IdentityKeypair, IntroAuthKey, IntroEncKey, RelayNtorKey
 from rbcluster.hs.params import CERT_LIFETIME
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 
 NOW = datetime(2026, 2, 5, 17, 42, 7, tzinfo=UTC)
@@ -32,7 +33,7 @@ PERIOD = TimePeriod(number=20489, length_min=1440)
 IDENTITY = IdentityKeypair.from_seed(
     bytes.fromhex("454cf9d7990b659e44900c12cd623bebd514eba5709cf0356cbfe224da47cbaf")
 )
-REVISION = 1_234_567_890
+REVISION = RevisionCounter(1_234_567_890)
 
 ContentFactory = Callable[..., DescriptorContent]
 Sealer = Callable[..., bytes]

@@ -8,9 +8,12 @@ from rbcluster.errors import DecryptionError
 from rbcluster.hs.descriptor.document import Layer
 from rbcluster.hs.descriptor.layer_crypto import LayerSecret, decrypt_layer, encrypt_layer
 from rbcluster.hs.keys import BlindedKey, Subcredential
+from rbcluster.hs.revision import RevisionCounter
 
 SECRET = LayerSecret(
-    blinded_key=BlindedKey(bytes([1]) * 32), subcredential=Subcredential(bytes(32)), revision=5
+    blinded_key=BlindedKey(bytes([1]) * 32),
+    subcredential=Subcredential(bytes(32)),
+    revision=RevisionCounter(5),
 )
 LAYERS = st.sampled_from([Layer.MIDDLE, Layer.INNER])
 
@@ -46,7 +49,9 @@ def test_a_cut_layer_is_refused(layer: Layer, length: int) -> None:
         (
             Layer.INNER,
             LayerSecret(
-                blinded_key=SECRET.blinded_key, subcredential=SECRET.subcredential, revision=6
+                blinded_key=SECRET.blinded_key,
+                subcredential=SECRET.subcredential,
+                revision=RevisionCounter(6),
             ),
             b"",
         ),

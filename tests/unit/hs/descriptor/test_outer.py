@@ -18,6 +18,7 @@ from rbcluster.hs.certificate import CertType, create_certificate
 from rbcluster.hs.descriptor.document import encode_item
 from rbcluster.hs.descriptor.outer import encode_outer, parse_outer
 from rbcluster.hs.keys import BlindedKeypair, DescriptorSigningKeypair
+from rbcluster.hs.revision import RevisionCounter
 
 BLINDED = BlindedKeypair(DescriptorSigningKeypair.from_seed(bytes(32)).secret)
 SIGNER = DescriptorSigningKeypair.from_seed(bytes([1]) * 32)
@@ -26,7 +27,10 @@ CERTIFICATE = create_certificate(
     CertType.DESCRIPTOR_SIGNING, SIGNER.public.raw, BLINDED, EXPIRES_AT
 )
 DOCUMENT = encode_outer(
-    signer=SIGNER, certificate=CERTIFICATE, revision=2**64 - 1, superencrypted=bytes(500)
+    signer=SIGNER,
+    certificate=CERTIFICATE,
+    revision=RevisionCounter(2**64 - 1),
+    superencrypted=bytes(500),
 )
 KEYWORDS = [
     "hs-descriptor",
@@ -150,7 +154,10 @@ def test_a_document_of_50000_bytes_is_refused_both_ways() -> None:
         parse_outer(DOCUMENT + b"\n" * (50_000 - len(DOCUMENT)))
     with pytest.raises(DescriptorLimitError, match="list fewer introduction points"):
         encode_outer(
-            signer=SIGNER, certificate=CERTIFICATE, revision=0, superencrypted=bytes(40_000)
+            signer=SIGNER,
+            certificate=CERTIFICATE,
+            revision=RevisionCounter(0),
+            superencrypted=bytes(40_000),
         )
 
 

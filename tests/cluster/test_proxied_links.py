@@ -13,14 +13,8 @@ import pytest
 from rbcluster.core.ids import NodeId
 from rbcluster.endpoint import HostPort
 from rbcluster.raft.settings import Address, RaftSettings
-from tests.shared.local_cluster import (
-    PATIENT,
-    LocalCluster,
-    commit,
-    eventually,
-    make_settings,
-    running,
-)
+from testbed.layout import make_settings
+from tests.shared.local_cluster import PATIENT, LocalCluster, commit, eventually, running
 
 A, B = NodeId("a"), NodeId("b")
 

@@ -254,3 +254,15 @@ def test_benchmarks_and_tests_share_only_the_testbed(folder: str, forbidden: set
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in forbidden
     ]
     assert found == []
+
+
+def test_no_test_is_imported_by_another() -> None:
+    tests = Path(__file__).parents[1]
+    found = [
+        f"{path.relative_to(tests)} imports {node.module}"
+        for path in sorted(tests.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        if (node.module or "").rpartition(".")[2].startswith("test_")
+    ]
+    assert found == []

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
+from tests.unit.agent.scenes import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import ADA, BOB, CYD, World, eventually
 
 

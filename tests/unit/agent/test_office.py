@@ -12,7 +12,7 @@ from rbcluster.core.commands import Applied, RaiseSchema
 from rbcluster.core.state import Presence
 from rbcluster.tor.settings import TorStatus
 from tests.shared.virtual_time import VirtualTimeLoop
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
+from tests.unit.agent.scenes import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import ADA, BOB, CYD, NAMES, World, eventually
 
 

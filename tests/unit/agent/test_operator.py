@@ -9,7 +9,7 @@ import pytest
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import NoLeader, OutcomeUnknown, RuleBroken
 from rbcluster.tor.settings import TorStatus
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, office_holder, shows
+from tests.unit.agent.scenes import EVERY_POINT, in_world, office_holder, shows
 from tests.unit.agent.world import ADA, BOB, CYD, NAMES, World, eventually
 
 

@@ -15,7 +15,7 @@ from rbcluster.hs.descriptor import read_blinded_key
 from rbcluster.hs.keys import BlindedKey
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.descriptor_upload import UploadResult
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
+from tests.unit.agent.scenes import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import (
     ADA,
     BOB,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,9 +11,7 @@ import pytest
 
 from rbcluster.core.codec import decode_command
 from rbcluster.core.commands import RecordRound
-from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Presence
-from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key, derive_blinded_keypair
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import DescriptorContent, build_descriptor
@@ -22,13 +19,12 @@ from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.settings import TorStatus
-from tests.shared.virtual_time import run_virtually
+from tests.unit.agent.scenes import EVERY_POINT, in_world, office_holder, shows, uploads_by_key
 from tests.unit.agent.world import (
     ADA,
     BOB,
     CYD,
     MASTER,
-    NAMES,
     SITE,
     START,
     TIMES,
@@ -37,44 +33,6 @@ from tests.unit.agent.world import (
     eventually,
     point,
 )
-
-EVERY_POINT = {1, 2, 3, 11, 12, 13, 21, 22, 23}
-
-
-def in_world(
-    scenario: Callable[[World], Awaitable[None]], make_world: Callable[[], World] = World
-) -> World:
-    """Play a scenario in a fresh world: ada leads, each node holds three points of the site."""
-
-    async def play() -> World:
-        world = make_world()
-        for number, name in enumerate(NAMES):
-            world.hold(name, *(10 * number + i for i in (1, 2, 3)))
-        world.start()
-        world.elect(ADA)
-        try:
-            await scenario(world)
-        finally:
-            await world.stop()
-        return world
-
-    return run_virtually(play())
-
-
-def shows(world: World, *numbers: int, service: OnionAddress = SITE) -> Callable[[], bool]:
-    wanted = {frozenset(numbers)}
-    return lambda: world.all_accepted(service) and world.on_show(service) == wanted
-
-
-def office_holder(world: World) -> NodeId | None:
-    return world.state.office.node if world.state.office else None
-
-
-def uploads_by_key(world: World) -> dict[object, list[int]]:
-    revisions: dict[object, list[int]] = defaultdict(list)
-    for upload in world.hsdirs.uploads:
-        revisions[upload.hsdir, upload.blinded].append(upload.revision)
-    return revisions
 
 
 def test_points_of_all_nodes_reach_every_responsible_hsdir_of_both_descriptors() -> None:

@@ -21,7 +21,7 @@ from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.tor.intro_source import LocalIntroPoints
 from tests.shared.virtual_time import run_virtually
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
+from tests.unit.agent.scenes import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import (
     ADA,
     BLOG,

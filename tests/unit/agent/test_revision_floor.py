@@ -27,7 +27,7 @@ from rbcluster.tor.descriptor_fetch import FetchOutcome, FetchResult
 from rbcluster.tor.descriptor_upload import UploadResult
 from tests.shared.builders import after
 from tests.shared.virtual_time import run_virtually
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows
+from tests.unit.agent.scenes import EVERY_POINT, in_world, shows
 from tests.unit.agent.world import (
     ADA,
     BOB,

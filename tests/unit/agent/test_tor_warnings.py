@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.agent.test_publishing import in_world
+from tests.unit.agent.scenes import in_world
 from tests.unit.agent.world import CYD, World
 
 NO_CONSENSUS = "tor has no consensus yet"

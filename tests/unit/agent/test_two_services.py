@@ -11,7 +11,7 @@ import pytest
 
 from rbcluster.core.ids import NodeId
 from rbcluster.hs.address import OnionAddress
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, office_holder, shows
+from tests.unit.agent.scenes import EVERY_POINT, in_world, office_holder, shows
 from tests.unit.agent.world import (
     ADA,
     BLOG,

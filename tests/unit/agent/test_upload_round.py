@@ -15,7 +15,7 @@ from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import read_revision
 from rbcluster.hs.revision import RevisionCounter
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
-from tests.unit.agent.test_publishing import EVERY_POINT, in_world, shows, uploads_by_key
+from tests.unit.agent.scenes import EVERY_POINT, in_world, shows, uploads_by_key
 from tests.unit.agent.world import ADA, SITE, HsDirs, Sender, World, eventually
 
 

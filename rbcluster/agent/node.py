@@ -163,6 +163,7 @@ class Node:
                 node=self.node,
                 state=state,
                 view=self.cluster.view,
+                num_turned_away=self.cluster.num_turned_away,
                 has_consensus=consensus is not None,
                 wanted=self.planner.plan(state, self.tor.slot_rings),
                 own_heartbeat=self.heartbeat(),

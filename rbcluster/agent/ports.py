@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from rbcluster.core.commands import Verdict
@@ -14,6 +14,7 @@ from rbcluster.core.plan import SlotRing
 from rbcluster.core.state import ClusterState
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
+from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.proposal import ProposalResult
 from rbcluster.raft.view import RaftView
 from rbcluster.tor.descriptor_fetch import FetchResult
@@ -32,6 +33,10 @@ class Cluster(Protocol):
     @property
     def view(self) -> RaftView:
         """Who leads, which term, who is connected."""
+
+    @property
+    def num_turned_away(self) -> Mapping[TurnedAway, int]:
+        """How many connections from outside did not become links, since the start."""
 
     async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
         """Have a command committed."""

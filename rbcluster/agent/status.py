@@ -33,6 +33,7 @@ from rbcluster.core.state import ClusterState, Member, Presence, Publication, Pu
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.instants import Monotonic
+from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
 
@@ -44,6 +45,7 @@ class StatusInputs:
     node: NodeId  # the one that answers
     state: ClusterState
     view: RaftView
+    num_turned_away: Mapping[TurnedAway, int]
     has_consensus: bool
     wanted: tuple[WantedDescriptor, ...]
     own_heartbeat: Heartbeat
@@ -79,6 +81,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         problems=problems,
         nodes=nodes,
         services=services,
+        turned_away={why.value: number for why, number in inputs.num_turned_away.items()},
     )
 
 

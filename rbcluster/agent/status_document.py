@@ -104,3 +104,4 @@ class StatusDocument(TypedDict):
     problems: list[str]  # sentences, each with its remedy
     nodes: list[NodeStatus]
     services: list[ServiceStatus]
+    turned_away: dict[str, int]  # connections to this node that did not become links, by cause

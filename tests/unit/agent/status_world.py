@@ -26,6 +26,7 @@ from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.hs.revision import RevisionCounter
 from rbcluster.instants import Monotonic
+from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
 from tests.shared.builders import after
@@ -140,6 +141,7 @@ def told_by(state: ClusterState) -> StatusInputs:
         node=ADA,
         state=state,
         view=VIEW,
+        num_turned_away=dict.fromkeys(TurnedAway, 0),
         has_consensus=True,
         wanted=plan(state, RINGS),
         own_heartbeat=WELL,

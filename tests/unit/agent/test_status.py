@@ -18,6 +18,7 @@ from rbcluster.core.commands import (
 from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.state import ClusterState, Presence, Role
 from rbcluster.lab.cluster import is_without
+from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.view import Role as RaftRole
 from tests.shared.builders import after
 from tests.unit.agent.status_world import (
@@ -94,6 +95,19 @@ def test_only_reachable_voters_can_be_spared() -> None:
         view = replace(VIEW, connected=frozenset(connected))
         cluster = status_document(replace(HEALTHY, view=view))["cluster"]
         assert cluster["failures_tolerated"] == spare
+
+
+def test_strangers_are_told_by_what_became_of_them_and_are_no_problem() -> None:
+    num = {why: number for number, why in enumerate(TurnedAway)}
+    document = status_document(replace(HEALTHY, num_turned_away=num))
+    assert document["turned_away"] == {
+        "crowded": 0,
+        "silent": 1,
+        "broken": 2,
+        "tls": 3,
+        "misfit": 4,
+    }
+    assert document["health"] == "healthy"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from rbcluster.hs.keys import (
     SharedRandomValue,
 )
 from rbcluster.hs.time_period import HsTimes, TimePeriod
+from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.raft.view import RaftView
 from rbcluster.raft.view import Role as RaftRole
@@ -188,6 +189,10 @@ class ModelCluster:
             connected=frozenset(n for n in world.alive if n != self._name),
             has_quorum=len(world.alive) > 1,
         )
+
+    @property
+    def num_turned_away(self) -> Mapping[TurnedAway, int]:
+        return dict.fromkeys(TurnedAway, 0)
 
     async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
         await asyncio.sleep(0.01)

@@ -35,6 +35,7 @@ STATUS: Any = {
     "problems": [],
     "nodes": [],
     "services": [],
+    "turned_away": {},
 }
 
 

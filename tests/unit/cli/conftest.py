@@ -89,6 +89,7 @@ def make_healthy_document() -> StatusDocument:
                 "descriptors": [first, second],
             }
         ],
+        "turned_away": {},
     }
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.processes import ProcessCluster, running_processes
+from tests.cluster.processes import ProcessCluster, running_processes
 
 COMMAND_EVERY_S = 0.1
 SETTLE_S = 2.0

@@ -22,26 +22,21 @@ from pathlib import Path
 from bench.figures import milliseconds, show, show_heading
 from rbcluster import daemon
 from rbcluster.core.commands import Verdict
-from rbcluster.core.ids import ClusterId, NodeId, UnixMs
+from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.core.state import ClusterState, Member, NodeReport
-from rbcluster.hs.address import OnionAddress
-from rbcluster.hs.intro_point import IntroPoint, LinkSpecifier, LinkType, ServiceTraits
-from rbcluster.hs.keys import IdentityKeypair, IntroAuthKey, IntroEncKey, RelayNtorKey
+from rbcluster.hs.intro_point import ServiceTraits
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.limits import MAX_COMMAND_BYTES
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.storage import Storage, StoragePlace, open_storage
-from testbed.layout import make_settings
-from testbed.processes import ProcessCluster
+from tests.cluster.processes import ProcessCluster
+from tests.shared.builders import BLOG, IN_OFFICE, NOW, SHOP, point
+from tests.shared.local_cluster import make_settings
 
 FLUSHES = 500
 COMMITS = 300
 TRIALS = 30
-SERVICES = tuple(
-    OnionAddress(IdentityKeypair.from_seed(bytes([number]) * 32).public) for number in (1, 2)
-)
-FOUNDED = ClusterState(name="bench", services={address: str(address) for address in SERVICES})
 ENTRY_BYTES = 1_500  # a reservation with 20 introduction points and 8 HSDirs, and room
 
 
@@ -65,7 +60,7 @@ def timed(trials: int, work: Callable[[], object]) -> list[float]:
 
 
 def flushes(directory: Path, *, sync: bool) -> list[float]:
-    storage = opened(directory, FOUNDED, sync=sync)
+    storage = opened(directory, IN_OFFICE, sync=sync)
     journal = storage.journal
 
     def flush() -> None:
@@ -91,33 +86,20 @@ async def commits(directory: Path, *, sync: bool) -> list[float]:
         await cluster.kill(*cluster.nodes)
 
 
-def point(number: int) -> IntroPoint:
-    """Make an introduction point on a relay of its own."""
-    return IntroPoint(
-        link_specifiers=(
-            LinkSpecifier(LinkType.LEGACY_ID, number.to_bytes(20)),
-            LinkSpecifier(LinkType.IPV4, bytes(6)),
-        ),
-        onion_key=RelayNtorKey(number.to_bytes(32)),
-        auth_key=IntroAuthKey(number.to_bytes(32)),
-        enc_key=IntroEncKey(number.to_bytes(32)),
-    )
-
-
 def state_of(num_members: int) -> ClusterState:
     """A state in which every member reports ten introduction points for each of two services."""
     nodes = [NodeId(f"n{number}") for number in range(num_members)]
     return replace(
-        FOUNDED,
+        IN_OFFICE,
         members={n: Member(node=n, address=f"{n}.example.org:7300") for n in nodes},
         pool={
             (service, node): NodeReport(
                 points=tuple(point(100 * number + i) for i in range(10)),
                 traits=ServiceTraits(),
-                reported_at=UnixMs(1_700_000_000_000),
+                reported_at=NOW,
             )
             for number, node in enumerate(nodes)
-            for service in SERVICES
+            for service in (SHOP, BLOG)
         },
     )
 
@@ -140,12 +122,12 @@ def snapshots(directory: Path, num_members: int) -> tuple[list[float], int]:
 
 
 def starts(directory: Path, num_entries: int, entry_bytes: int) -> list[float]:
-    storage = opened(directory, FOUNDED, sync=False)
+    storage = opened(directory, IN_OFFICE, sync=False)
     for index in range(1, num_entries + 1):
         storage.journal.add(bytes(entry_bytes), index, 1)
         storage.journal.flush()
     storage.close()
-    return timed(TRIALS, lambda: opened(directory, FOUNDED, sync=True).close())
+    return timed(TRIALS, lambda: opened(directory, IN_OFFICE, sync=True).close())
 
 
 def main(base: Path) -> None:

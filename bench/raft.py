@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from bench.figures import MIN_TRIALS, milliseconds, show, show_heading
-from testbed.processes import NodeProcess, ProcessCluster, running_processes
+from tests.cluster.processes import NodeProcess, ProcessCluster, running_processes
 
 COMMITS = 500
 SETTLE_S = 0.3  # a link that has just come up puts elections off; a cluster at rest is measured

@@ -1,7 +1,7 @@
 """Do strangers disturb a cluster? Three voters, real processes, TLS, fsync; a thousand strangers.
 
 Run: ``python -m bench.strangers [--strangers 1000] [--seconds 30]``. Each stranger connects to a
-voter, does one of the things in `testbed/strangers.py` until it is cut off, and comes back a
+voter, does one of the things in `tests/cluster/strangers.py` until it is cut off, and comes back a
 second later. They run at the lowest priority, as they would on machines of their own. Prints,
 without and with them,
 
@@ -25,8 +25,8 @@ from pathlib import Path
 
 from bench.crowd import SETTLE_S, commit_steadily, lateness, term
 from rbcluster.raft.settings import Address
-from testbed.processes import ProcessCluster, running_processes
-from testbed.strangers import Kind, bother
+from tests.cluster.processes import ProcessCluster, running_processes
+from tests.cluster.strangers import Kind, bother
 
 RETURN_S = 1.0
 

@@ -19,7 +19,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.figures import MIN_TRIALS, milliseconds, show, show_heading
@@ -34,16 +34,15 @@ from rbcluster.core.plan import SlotRing, derive_slot_rings
 from rbcluster.core.state import ClusterState, Member, Policy, Presence
 from rbcluster.daemon import STATE_MACHINE
 from rbcluster.hs.address import OnionAddress
-from rbcluster.hs.consensus_view import ConsensusView, Fingerprint, HsDir
-from rbcluster.hs.keys import RelayEd25519Id, SharedRandomValue
-from rbcluster.hs.time_period import HsTimes
+from rbcluster.hs.consensus_view import ConsensusView, Fingerprint
 from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.tor.descriptor_fetch import FetchOutcome, FetchResult
 from rbcluster.tor.descriptor_upload import UploadOutcome, UploadResult
 from rbcluster.tor.intro_source import LocalIntroPoints
 from rbcluster.tor.settings import TorStatus
-from testbed.layout import make_settings
+from tests.shared.local_cluster import make_settings
+from tests.unit.agent.world import consensus
 
 NAMES = tuple(map(NodeId, "abc"))
 LIMIT_S = 10.0
@@ -58,20 +57,8 @@ class ModelTor:
 
     @property
     def consensus(self) -> ConsensusView:
-        """A network of this hour, with a few HSDirs."""
-        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-        return ConsensusView(
-            valid_after=hour,
-            fresh_until=hour + timedelta(hours=1),
-            valid_until=hour + timedelta(hours=3),
-            times=HsTimes(voting_interval=timedelta(hours=1), period_length=timedelta(days=1)),
-            srv_current=SharedRandomValue(bytes([1]) * 32),
-            srv_previous=SharedRandomValue(bytes([2]) * 32),
-            hsdirs=tuple(
-                HsDir(Fingerprint(bytes([n]) * 20), RelayEd25519Id(bytes([n]) * 32))
-                for n in range(20)
-            ),
-        )
+        """A network of this hour."""
+        return consensus(datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
 
     @property
     def slot_rings(self) -> tuple[SlotRing, ...]:

@@ -20,13 +20,14 @@ from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_COMMAND_BYTES
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.transport import Mesh
 from rbcluster.raft.view import Role
-from testbed.layout import LIMIT_S, make_settings
 from tests.shared.local_cluster import (
+    LIMIT_S,
     PATIENT,
     LocalCluster,
     commit,
     compacting,
     eventually,
+    make_settings,
     running,
 )
 

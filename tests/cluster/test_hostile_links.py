@@ -16,9 +16,16 @@ from rbcluster.raft.profile import RaftProfile
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.tls import TlsFiles, load_contexts
 from rbcluster.raft.transport import Mesh
-from testbed.certificates import tls_files
-from testbed.layout import LIMIT_S, make_settings
-from tests.shared.local_cluster import PATIENT, Engine, LocalCluster, eventually, running
+from tests.shared.certificates import tls_files
+from tests.shared.local_cluster import (
+    LIMIT_S,
+    PATIENT,
+    Engine,
+    LocalCluster,
+    eventually,
+    make_settings,
+    running,
+)
 
 # The forger is `a`, which dials; the victim `b` waits for it. Node `c` is never there. Of the
 # others that are certified, `l` is a learner, and `d` no member.

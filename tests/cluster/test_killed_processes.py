@@ -5,8 +5,8 @@ import itertools
 from pathlib import Path
 
 from rbcluster.core.ids import NodeId
-from testbed.layout import LIMIT_S
-from testbed.processes import ProcessCluster, running_processes
+from tests.cluster.processes import ProcessCluster, running_processes
+from tests.shared.local_cluster import LIMIT_S
 
 NODES = tuple(NodeId(name) for name in "abc")
 

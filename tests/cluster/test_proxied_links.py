@@ -13,8 +13,14 @@ import pytest
 from rbcluster.core.ids import NodeId
 from rbcluster.endpoint import HostPort
 from rbcluster.raft.settings import Address, RaftSettings
-from testbed.layout import make_settings
-from tests.shared.local_cluster import PATIENT, LocalCluster, commit, eventually, running
+from tests.shared.local_cluster import (
+    PATIENT,
+    LocalCluster,
+    commit,
+    eventually,
+    make_settings,
+    running,
+)
 
 A, B = NodeId("a"), NodeId("b")
 

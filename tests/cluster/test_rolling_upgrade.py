@@ -17,9 +17,15 @@ from rbcluster.errors import SchemaError
 from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.machine import StateMachine
 from rbcluster.raft.proposal import Outcome
-from testbed.layout import LIMIT_S, make_settings
 from tests.shared.builders import SEED, report
-from tests.shared.local_cluster import PATIENT, LocalCluster, eventually, running
+from tests.shared.local_cluster import (
+    LIMIT_S,
+    PATIENT,
+    LocalCluster,
+    eventually,
+    make_settings,
+    running,
+)
 from tests.shared.schema_two import MACHINE_TWO, encode_motto
 
 A, B, C = (NodeId(name) for name in "abc")

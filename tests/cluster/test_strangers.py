@@ -11,9 +11,16 @@ from rbcluster.core.ids import NodeId
 from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.limits import MAX_HANDSHAKES_PER_SOURCE
 from rbcluster.raft.transport import Mesh
-from testbed.layout import LIMIT_S, make_settings
-from testbed.strangers import Kind, bother
-from tests.shared.local_cluster import PATIENT, LocalCluster, commit, eventually, running
+from tests.cluster.strangers import Kind, bother
+from tests.shared.local_cluster import (
+    LIMIT_S,
+    PATIENT,
+    LocalCluster,
+    commit,
+    eventually,
+    make_settings,
+    running,
+)
 
 A = NodeId("a")
 NUM_STRANGERS = 100

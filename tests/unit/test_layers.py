@@ -242,20 +242,6 @@ def test_tests_of_one_kind_take_nothing_from_those_of_another() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize(
-    ("folder", "forbidden"),
-    [("bench", {"tests"}), ("testbed", {"bench", "tests"}), ("tests", {"bench"})],
-)
-def test_benchmarks_and_tests_share_only_the_testbed(folder: str, forbidden: set[str]) -> None:
-    found = [
-        f"{path.name} imports {node.module}"
-        for path in sorted((PACKAGE.parent / folder).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in forbidden
-    ]
-    assert found == []
-
-
 def test_no_test_is_imported_by_another() -> None:
     tests = Path(__file__).parents[1]
     found = [

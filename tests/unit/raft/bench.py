@@ -11,7 +11,7 @@ from rbcluster.raft.messages import Message
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
 from rbcluster.raft.storage import StoragePlace, open_storage
-from testbed.ledger import LEDGER, Ledger
+from tests.shared.ledger import LEDGER, Ledger
 
 PEERS = [PeerNode(name) for name in "bcde"]
 B, C = PEERS[:2]

@@ -20,7 +20,7 @@ from rbcluster.raft.log_content import Entry
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.snapshot import SnapshotStore
 from rbcluster.raft.storage import Storage, StoragePlace, open_storage
-from testbed.ledger import LEDGER, Ledger
+from tests.shared.ledger import LEDGER, Ledger
 from tests.unit.raft.model_disk import ModelDisk, Stopped
 
 CLUSTER = ClusterId(bytes(16))

@@ -34,7 +34,6 @@ from tests.shared.builders import (
 HOUR_MS = 3_600_000
 YEAR_HOURS = 8_760
 EIGHT_HSDIRS = HSDIRS + tuple(Fingerprint(bytes([100 + number]) * 20) for number in range(4))
-POINTS = [point(number) for number in range(1, 21)]
 
 # docs/storage.md states these two for such a cluster: three nodes, one service, 20 points on show.
 MAX_JOURNAL_BYTES = 3 * 2**20
@@ -47,9 +46,13 @@ def work(num_hours: int) -> Iterator[Command]:
     yield take_office()
     for hour in range(num_hours):
         if hour % 24 == 0:
-            for number, node in enumerate(NODES):
-                points = [point(1000 * (1 + number) + hour + i) for i in range(7)]
-                yield replace(report(node, *points), descriptor=bytes(12_000))
+            points = {
+                node: [point(1000 * (1 + number) + hour + i) for i in range(7)]
+                for number, node in enumerate(NODES)
+            }
+            for node in NODES:
+                yield replace(report(node, *points[node]), descriptor=bytes(12_000))
+            shown = [each for node in NODES for each in points[node]][:20]
         for slot in (0, 1):
             number, revision = 20_000 + hour // 24 + slot, 1 + hour
             yield reserve(
@@ -57,7 +60,7 @@ def work(num_hours: int) -> Iterator[Command]:
                 number=number,
                 at=report(NODES[0]).reported_at + hour * HOUR_MS,
                 hsdirs=EIGHT_HSDIRS,
-                points=POINTS,
+                points=shown,
             )
             yield record_round(revision, number=number, accepted=EIGHT_HSDIRS)
 

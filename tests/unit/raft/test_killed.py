@@ -20,7 +20,7 @@ from rbcluster.raft.machine import MachineState
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
 from rbcluster.raft.storage import Storage, StoragePlace, open_storage
-from testbed.ledger import LEDGER, Ledger
+from tests.shared.ledger import LEDGER, Ledger
 
 COMMANDS = [b"%d" % number for number in range(9)]
 PROFILE = replace(

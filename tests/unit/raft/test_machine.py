@@ -6,7 +6,7 @@ import pytest
 
 from rbcluster.errors import SchemaError
 from rbcluster.raft.machine import MachineState
-from testbed.ledger import LEDGER, Ledger
+from tests.shared.ledger import LEDGER, Ledger
 
 
 def test_a_command_that_raises_is_a_logged_no_op(caplog: pytest.LogCaptureFixture) -> None:

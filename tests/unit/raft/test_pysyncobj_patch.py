@@ -13,7 +13,7 @@ from rbcluster.raft.messages import Message
 from rbcluster.raft.profile import LAN
 from rbcluster.raft.pysyncobj_patch import check_library
 from rbcluster.raft.storage import open_storage
-from testbed.ledger import LEDGER
+from tests.shared.ledger import LEDGER
 from tests.unit.raft.bench import PEERS, B, Bench, C, entry, place
 
 

@@ -14,7 +14,7 @@ from rbcluster.raft.log_content import Entry
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.records import encode_record
 from rbcluster.raft.snapshot import Chunk, SnapshotStore
-from testbed.ledger import LEDGER, Ledger
+from tests.shared.ledger import LEDGER, Ledger
 
 Store = SnapshotStore[Ledger, int]
 FOLLOWER = PeerNode("b")

@@ -12,7 +12,7 @@ from rbcluster.errors import StorageError
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.records import encode_record
 from rbcluster.raft.storage import Storage, StoragePlace, check_storage, open_storage, set_aside
-from testbed.ledger import LEDGER, Ledger
+from tests.shared.ledger import LEDGER, Ledger
 
 CLUSTER = ClusterId(b"c" * 16)
 

@@ -8,7 +8,7 @@ import pytest
 from rbcluster.core.ids import NodeId
 from rbcluster.errors import ConfigError
 from rbcluster.raft.tls import load_contexts
-from testbed.certificates import tls_files
+from tests.shared.certificates import tls_files
 
 A, B = NodeId("a"), NodeId("b")
 

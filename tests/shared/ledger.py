@@ -1,4 +1,4 @@
-"""A state machine for tests and benchmarks: a list of everything that was committed."""
+"""A state machine for tests: a list of everything that was committed."""
 
 from __future__ import annotations
 

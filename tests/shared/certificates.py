@@ -1,4 +1,4 @@
-"""Certificates made on the spot: an authority, and nodes, in a directory of the caller."""
+"""Certificates for tests: authorities made on the spot, in a directory of the test's own."""
 
 from __future__ import annotations
 

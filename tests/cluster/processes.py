@@ -14,9 +14,9 @@ from typing import Any
 
 from rbcluster.core.ids import NodeId
 from rbcluster.raft.settings import RaftSettings
-from testbed.layout import LIMIT_S, make_settings
+from tests.shared.local_cluster import LIMIT_S, make_settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class NodeProcess:
         """Start a worker; it may take a while until it `is_started`."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "testbed.raft_worker", str(configuration)),
+            *("-m", "tests.cluster.raft_worker", str(configuration)),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

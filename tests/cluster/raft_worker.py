@@ -20,8 +20,8 @@ from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.profile import PROFILES
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.tls import TlsFiles
-from testbed.layout import CLUSTER
-from testbed.ledger import LEDGER, Ledger
+from tests.shared.ledger import LEDGER, Ledger
+from tests.shared.local_cluster import CLUSTER
 
 Engine = RaftEngine[Ledger, int]
 

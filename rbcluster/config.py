@@ -8,7 +8,7 @@ Overview::
 
     load_config(path) -> Config
       |- cluster: ClusterConfig     [cluster]    name, id, profile, fsync
-      |- nodes: NodeConfig, ...     [[node]]     name, address, data_dir, weight, role, tor, ports
+      |- nodes: NodeConfig, ...     [[node]]     name, address, role, data_dir, ...
       |- services: ServiceConfig, ..[[service]]  name, address, ports, hidden_service_dir
       |- publish: PublishConfig     [publish]    -> core.state.Policy
       |- tor: TorConfig             [tor]        mode, control, password_file, binary, extra
@@ -222,6 +222,7 @@ class NodeConfig(_Table):
     address: Annotated[HostPort, PlainValidator(lambda v: HostPort.parse(_text(v)))]
     listen: Annotated[HostPort | None, PlainValidator(_listen)] = None  # None: on its address
     data_dir: AnchoredPath = DEFAULT_DATA_DIR
+    issuer: Annotated[bool, Field(strict=True)] = False  # holds the authority's key
     weight: WholeNumber = 1
     role: Role = Role.VOTER
     tor: TorConfig = TorConfig()
@@ -342,6 +343,11 @@ class NodePaths:
     def tls_dir(self) -> Path:
         """ca.crt, node.crt and node.key (`pki.py`)."""
         return self.data_dir / "tls"
+
+    @property
+    def authority_dir(self) -> Path:
+        """ca.crt and ca.key, of a node with ``issuer = true``."""
+        return self.data_dir / "ca"
 
     @property
     def raft_dir(self) -> Path:

@@ -22,24 +22,30 @@ from rbcluster.agent.admission import refusal
 from rbcluster.agent.clock import SystemClock
 from rbcluster.agent.disk_probe import DiskProbe
 from rbcluster.agent.keyring import Keyring
+from rbcluster.agent.members_operator import MembersOperator
 from rbcluster.agent.node import Node
-from rbcluster.api.routes import operator_routes
+from rbcluster.api.routes import member_routes, operator_routes
 from rbcluster.api.server import serve_api
+from rbcluster.certification import recover_renewal
 from rbcluster.config import Config, NodePaths, ServiceConfig
 from rbcluster.core.apply import apply_bytes
 from rbcluster.core.codec import decode_state, encode_state
 from rbcluster.core.commands import SeedCluster, Verdict
-from rbcluster.core.ids import NodeId
-from rbcluster.core.state import ClusterState, Member, Role
+from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.core.state import ClusterState, Member, Role, Wish
+from rbcluster.enrolment.host import JoinHost, Means, read_key_files
+from rbcluster.enrolment.renewal import PREFIX as RENEWAL_PREFIX
+from rbcluster.enrolment.renewal import Renewal
 from rbcluster.errors import StorageError
 from rbcluster.pki import verify_node_tls
 from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.machine import StateMachine
 from rbcluster.raft.profile import PROFILES
-from rbcluster.raft.settings import RaftSettings
+from rbcluster.raft.settings import Founding, RaftSettings
 from rbcluster.raft.storage import StoragePlace
 from rbcluster.raft.tls import TlsFiles
 from rbcluster.tor.controller import TorController
+from rbcluster.tor.key_directory import SECRET_KEY_NAME
 from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
 
 _LOG = logging.getLogger(__name__)
@@ -47,7 +53,11 @@ _LOG = logging.getLogger(__name__)
 LEAVE_TIMEOUT_S = 4.0  # for handing the office over and stopping
 
 STATE_MACHINE: StateMachine[ClusterState, Verdict] = StateMachine(
-    initial=ClusterState(), apply=apply_bytes, encode=encode_state, decode=decode_state
+    initial=ClusterState(),
+    apply=apply_bytes,
+    encode=encode_state,
+    decode=decode_state,
+    roster=lambda state: state,
 )
 
 
@@ -77,11 +87,32 @@ async def run_node(config: Config, name: NodeId) -> None:
         clock=SystemClock(),
         rng=os.urandom,
         disk_fault=lambda: disk.fault,
+        certificate_ends_at=parts.certificate_ends_at,
     )
-    routes = operator_routes(parts.node.operator)
+    parts.renewal = Renewal(
+        node=name, paths=paths, links=engine, issuers=lambda: _issuers(engine.state)
+    )
+    operator = parts.node.operator
+    host = JoinHost(
+        Means(
+            node=name,
+            config=config,
+            paths=paths,
+            operator=operator,
+            clock=SystemClock(),
+            read_keys=lambda: read_key_files(_key_files(config, paths)),
+        )
+    )
+    routes = (*operator_routes(operator), *member_routes(MembersOperator(operator), host))
     async with _running(engine), serve_api(paths.api_socket, parts.node.status, routes):
         _LOG.info("node=%s of cluster=%s runs", name, config.cluster.name)
-        async with _background(tor.run()), _background(disk.run()), _background(parts.node.run()):
+        async with (
+            _background(tor.run()),
+            _background(disk.run()),
+            _background(parts.node.run()),
+            _background(parts.renewal.run()),
+            contextlib.aclosing(host),
+        ):
             await _told_to_stop(engine)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_TIMEOUT_S):
@@ -94,12 +125,19 @@ class _Parts:
     """Ties the knot: the engine and tor call the node, which is made of them."""
 
     node: Node = field(init=False)
+    renewal: Renewal = field(init=False)
+
+    def certificate_ends_at(self) -> UnixMs | None:
+        return self.renewal.ends_at
 
     def ring(self) -> None:
         self.node.ring()
 
     def hear(self, sender: NodeId, payload: bytes) -> None:
-        self.node.hear(sender, payload)
+        if payload.startswith(RENEWAL_PREFIX):
+            self.renewal.hear(sender, payload)
+        else:
+            self.node.hear(sender, payload)
 
     def admit(self, sender: NodeId, command: bytes) -> str | None:
         node = self.node
@@ -109,6 +147,7 @@ class _Parts:
             myself=node.node,
             members=node.cluster.state.members,
             consensus=node.tor.consensus,
+            sight=node.office.members.sight,
         )
 
 
@@ -171,27 +210,26 @@ def storage_place(config: Config, name: NodeId) -> StoragePlace:
 
 
 def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettings:
+    recover_renewal(paths.tls_dir)
     tls = verify_node_tls(paths.tls_dir, name, datetime.now(UTC))
     place = storage_place(config, name)
     addresses = {node.name: (node.address.host, node.address.port) for node in config.nodes}
-    learners = frozenset(node.name for node in config.nodes if node.role is Role.LEARNER)
+    others = [node for node in config.nodes if node.name != name]
+    voters = [node.name for node in config.nodes if node.role is Role.VOTER]
     listen = config.node(name).listen or config.node(name).address
     return RaftSettings(
         cluster=place.cluster,
         node=name,
         listen=(listen.host, listen.port),
-        peers={
-            node: address
-            for node, address in addresses.items()
-            if node != name and node not in learners
-        },
+        peers={node.name: addresses[node.name] for node in others if node.role is Role.VOTER},
         data_dir=place.directory,
         sync=place.sync,
         tls=TlsFiles(ca=tls.authority, cert=tls.certificate, key=tls.key),
         profile=PROFILES[config.cluster.profile.value],
         via=config.transport.via,
-        learner=name in learners,
-        learners=learners - {name},
+        learner=config.node(name).role is Role.LEARNER,
+        learners={node.name: addresses[node.name] for node in others if node.role is Role.LEARNER},
+        founding=Founding(voters=frozenset(voters), founder=min(voters)),
     )
 
 
@@ -204,6 +242,17 @@ def _services(config: Config, name: NodeId, paths: NodePaths) -> tuple[ServiceSe
         )
         for service in config.services
     )
+
+
+def _key_files(config: Config, paths: NodePaths) -> dict[str, Path]:
+    return {
+        service.name: _service_directory(service, paths) / SECRET_KEY_NAME
+        for service in config.services
+    }
+
+
+def _issuers(state: ClusterState) -> frozenset[NodeId]:
+    return frozenset(node for node, member in state.members.items() if member.issuer)
 
 
 def _service_directory(service: ServiceConfig, paths: NodePaths) -> Path:
@@ -226,8 +275,16 @@ def _seed(config: Config) -> SeedCluster:
     """Say how this node would found the cluster, should it be the first to lead it."""
     return SeedCluster(
         name=config.cluster.name,
+        cluster_id=config.cluster.id,
         members=tuple(
-            Member(node=node.name, address=str(node.address), role=node.role, weight=node.weight)
+            Member(
+                node=node.name,
+                address=str(node.address),
+                role=node.role,
+                weight=node.weight,
+                wish=Wish(node.role.value),
+                issuer=node.issuer,
+            )
             for node in config.nodes
         ),
         services={service.address: service.name for service in config.services},

@@ -101,7 +101,11 @@ def create_authority(cluster: str, now: datetime) -> Authority:
         ]
     )
     builder = _builder(
-        name, key, issuer=name, issuer_key=key, valid=(now - BACKDATE, now + AUTHORITY_LIFETIME)
+        name,
+        key.public_key(),
+        issuer=name,
+        issuer_key=key,
+        valid=(now - BACKDATE, now + AUTHORITY_LIFETIME),
     )
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(is_authority=True), critical=True)
@@ -114,6 +118,16 @@ def issue_certificate(authority: Authority, node: NodeId, now: datetime) -> Cert
     :param now: aware instant.
     """
     key = ec.generate_private_key(ec.SECP256R1())
+    return Certificate(certificate=certify_key(authority, node, key.public_key(), now), key=key)
+
+
+def certify_key(
+    authority: Authority, node: NodeId, key: ec.EllipticCurvePublicKey, now: datetime
+) -> x509.Certificate:
+    """Certify a node's public key, as server and as client.
+
+    :param now: aware instant.
+    """
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node.name)])
     builder = _builder(
         name,
@@ -129,7 +143,7 @@ def issue_certificate(authority: Authority, node: NodeId, now: datetime) -> Cert
         .add_extension(_key_usage(is_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
     )
-    return Certificate(certificate=builder.sign(authority.key, hashes.SHA256()), key=key)
+    return builder.sign(authority.key, hashes.SHA256())
 
 
 def write_authority(directory: Path, authority: Authority) -> None:
@@ -137,8 +151,8 @@ def write_authority(directory: Path, authority: Authority) -> None:
 
     :raises ConfigError: if a file can't be written.
     """
-    _write_certificate(directory / "ca.crt", authority.certificate)
-    _write_key(directory / "ca.key", authority.key)
+    write_certificate(directory / "ca.crt", authority.certificate)
+    write_key(directory / "ca.key", authority.key)
 
 
 def load_authority(directory: Path) -> Authority:
@@ -146,8 +160,8 @@ def load_authority(directory: Path) -> Authority:
 
     :raises ConfigError: if a file is missing or malformed, or the two don't belong together.
     """
-    certificate = _read_certificate(directory / "ca.crt")
-    key = _read_key(directory / "ca.key")
+    certificate = read_certificate(directory / "ca.crt")
+    key = read_key(directory / "ca.key")
     _check_pair(directory / "ca.crt", certificate, directory / "ca.key", key)
     return Authority(certificate=certificate, key=key)
 
@@ -158,9 +172,9 @@ def write_node_tls(directory: Path, authority: Authority, certificate: Certifica
     :raises ConfigError: if a file can't be written.
     """
     files = NodeTls(directory)
-    _write_certificate(files.authority, authority.certificate)
-    _write_certificate(files.certificate, certificate.certificate)
-    _write_key(files.key, certificate.key)
+    write_certificate(files.authority, authority.certificate)
+    write_certificate(files.certificate, certificate.certificate)
+    write_key(files.key, certificate.key)
 
 
 def verify_node_tls(directory: Path, node: NodeId, now: datetime) -> NodeTls:
@@ -171,9 +185,9 @@ def verify_node_tls(directory: Path, node: NodeId, now: datetime) -> NodeTls:
     :raises ConfigError: naming the file and the remedy.
     """
     files = NodeTls(directory)
-    authority = _read_certificate(files.authority)
-    certificate = _read_certificate(files.certificate)
-    key = _read_key(files.key)
+    authority = read_certificate(files.authority)
+    certificate = read_certificate(files.certificate)
+    key = read_key(files.key)
     _check_pair(files.certificate, certificate, files.key, key)
     try:
         certificate.verify_directly_issued_by(authority)
@@ -193,7 +207,7 @@ def verify_node_tls(directory: Path, node: NodeId, now: datetime) -> NodeTls:
 
 def _builder(
     subject: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
     *,
     issuer: x509.Name,
     issuer_key: ec.EllipticCurvePrivateKey,
@@ -204,11 +218,11 @@ def _builder(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(valid[0])
         .not_valid_after(valid[1])
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
             critical=False,
@@ -256,15 +270,22 @@ def _check_pair(
         raise ConfigError(f"{key_path}: is not the key of {certificate_path}: restore the pair")
 
 
-def _read_certificate(path: Path) -> x509.Certificate:
+def read_certificate(path: Path) -> x509.Certificate:
+    """Read a certificate.
+
+    :raises ConfigError: if it can't be read, or is none.
+    """
     try:
         return x509.load_pem_x509_certificate(_read(path))
     except ValueError as error:
         raise ConfigError(f"{path}: holds no PEM certificate: {_COPY}") from error
 
 
-def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a private key that only its owner can read."""
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a private key that only its owner can read.
+
+    :raises ConfigError: if it can't be read, or trusted, or is none.
+    """
     data = _read(path)
     if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
         raise ConfigError(f"{path}: has mode {mode:04o}, others can read it: chmod 600 {path}")
@@ -286,11 +307,19 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"{path}: can't be read: {error.strerror}: {remedy}") from error
 
 
-def _write_certificate(path: Path, certificate: x509.Certificate) -> None:
+def write_certificate(path: Path, certificate: x509.Certificate) -> None:
+    """Write a certificate, whole or not at all.
+
+    :raises ConfigError: if it can't be written.
+    """
     _write(path, certificate.public_bytes(serialization.Encoding.PEM), _PUBLIC_MODE)
 
 
-def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    """Write a private key for its owner alone, whole or not at all.
+
+    :raises ConfigError: if it can't be written.
+    """
     pem = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

@@ -15,13 +15,19 @@ what is its own: its operator may drain it, and is sent to a voter for all else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from rbcluster.core.codec import decode_command
 from rbcluster.core.commands import (
+    AcceptInvitation,
+    AddMember,
+    ChangeRole,
+    DropMember,
     EndMaintenance,
     EndTransfer,
+    Invite,
+    MemberRequest,
     OperatorCommand,
     OrderTransfer,
     RaiseFloor,
@@ -30,25 +36,29 @@ from rbcluster.core.commands import (
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
+    SetAddress,
     SetDrained,
     SetMaintenance,
     SetPresence,
+    SetWish,
     TakeOffice,
 )
 from rbcluster.core.ids import NodeId
+from rbcluster.core.membership import Sight, refusal_of
 from rbcluster.core.state import Member, Role
 from rbcluster.errors import CommandError, DescriptorError
 from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.hs.descriptor import find_period, open_descriptor
 
 
-def refusal(
+def refusal(  # noqa: PLR0911 - one return for each kind of command
     sender: NodeId,
     data: bytes,
     *,
     myself: NodeId,
     members: Mapping[NodeId, Member],
     consensus: ConsensusView | None,
+    sight: Callable[[], Sight],
 ) -> str | None:
     """Say why a command may not enter the log; None if it may.
 
@@ -57,6 +67,7 @@ def refusal(
     :param myself: this node, which leads.
     :param members: of the cluster, as replicated.
     :param consensus: this node's, whose periods a reported descriptor may be of.
+    :param sight: what this node sees of the members.
     """
     try:
         command = decode_command(data)
@@ -69,9 +80,16 @@ def refusal(
             return _report_refusal(command, consensus) if points else None
         case OrderTransfer() | SetDrained() | SetMaintenance():
             return _operator_refusal(sender, command, members)
+        case AddMember() | SetWish() | SetAddress() | Invite():
+            return _operator_refusal(sender, command, members) or _request_refusal(
+                command, members[sender], members, sight
+            )
+        case AcceptInvitation():  # its secret proves itself
+            return None
+        case SeedCluster() | ChangeRole() | DropMember():
+            return "who belongs to the cluster is changed by its leader alone"
         case (
-            SeedCluster()
-            | TakeOffice()
+            TakeOffice()
             | SetPresence()
             | ReservePublication()
             | RaiseFloor()
@@ -87,7 +105,7 @@ def refusal(
 
 
 def _operator_refusal(
-    sender: NodeId, command: OperatorCommand, members: Mapping[NodeId, Member]
+    sender: NodeId, command: OperatorCommand | MemberRequest, members: Mapping[NodeId, Member]
 ) -> str | None:
     """Say why an operator may not decide by way of this node; the docstring above says why so."""
     voters = [node.name for node, member in members.items() if member.role is Role.VOTER]
@@ -95,6 +113,22 @@ def _operator_refusal(
     if sender.name in voters or (is_about_itself and sender in members):
         return None
     return f"{sender} has no vote, so it may not pass on such a request: ask on {', '.join(voters)}"
+
+
+def _request_refusal(
+    command: MemberRequest,
+    sender: Member,
+    members: Mapping[NodeId, Member],
+    sight: Callable[[], Sight],
+) -> str | None:
+    """Hold a request about the members against what is safe now."""
+    match command:
+        case SetWish():
+            return refusal_of(command, members, sight())
+        case Invite():
+            return None if sender.issuer else f"{sender.node} has no key to certify nodes with"
+        case _:
+            return None
 
 
 def _report_refusal(command: ReportIntroPoints, consensus: ConsensusView | None) -> str | None:

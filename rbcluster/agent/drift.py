@@ -7,7 +7,6 @@ is shown, never silently applied, and never silently ignored either.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import TypeVar
 
 from rbcluster.config import PublishConfig
@@ -16,7 +15,9 @@ from rbcluster.core.state import ClusterState, Member, Policy
 
 K = TypeVar("K")
 
-_OURS_ALONE = {"presence", "drained"}  # a member's fields that no cluster.toml states
+_STATED = ("weight", "issuer")
+"""What a cluster.toml says of a member for good. Who is a member, with or without a vote, and
+where, changes by commands: there, a file that says what once was is none to be mended."""
 
 
 def differences(seed: SeedCluster, state: ClusterState) -> tuple[str, ...]:
@@ -30,7 +31,7 @@ def differences(seed: SeedCluster, state: ClusterState) -> tuple[str, ...]:
     return (
         *_values("cluster.name", seed.name, state.name),
         *_policy(seed.policy, state.policy),
-        *_names("node", members, state.members),
+        *(f"node {name} is not in the cluster" for name in members.keys() - state.members.keys()),
         *_names("service", seed.services, state.services),
         *(
             difference
@@ -47,13 +48,10 @@ def _policy(ours: Policy, agreed: Policy) -> Iterator[str]:
 
 
 def _member(ours: Member, agreed: Member) -> Iterator[str]:
-    for field in fields(Member):
-        if field.name not in _OURS_ALONE:
-            yield from _values(
-                f"node {agreed.node}: {field.name}",
-                _plain(getattr(ours, field.name)),
-                _plain(getattr(agreed, field.name)),
-            )
+    for name in _STATED:
+        yield from _values(
+            f"node {agreed.node}: {name}", getattr(ours, name), getattr(agreed, name)
+        )
 
 
 def _names(what: str, ours: Mapping[K, object], agreed: Mapping[K, object]) -> Iterator[str]:
@@ -66,8 +64,3 @@ def _names(what: str, ours: Mapping[K, object], agreed: Mapping[K, object]) -> I
 def _values(key: str, ours: object, agreed: object) -> Iterator[str]:
     if ours != agreed:
         yield f"{key} is {ours}, the cluster has {agreed}"
-
-
-def _plain(value: object) -> object:
-    """Show an enumeration by its word."""
-    return getattr(value, "value", value)

@@ -42,10 +42,11 @@ from rbcluster.agent.upload_round import RoundContext
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.complaint import Complaint
 from rbcluster.core.commands import SeedCluster
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import NodeId, UnixMs
 from rbcluster.errors import ParseError
 from rbcluster.hs.randomness import RandomSource
 from rbcluster.instants import Monotonic
+from rbcluster.raft.view import Role as RaftRole
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,12 +67,14 @@ class Node:
         clock: Clock,
         rng: RandomSource,
         disk_fault: Callable[[], str | None],
+        certificate_ends_at: Callable[[], UnixMs | None] = lambda: None,
     ) -> None:
         self.node = node
         self.cluster = cluster
         self.tor = tor
         self.keyring = keyring
         self.clock = clock
+        self._certificate_ends_at = certificate_ends_at
         self._disk_fault = disk_fault
         self.peers = PeerTable(clock.monotonic())
         self.floors = FloorFinder(node, cluster, tor, clock)
@@ -144,6 +147,8 @@ class Node:
         return Heartbeat(
             sent_at_ms=self.clock.wall_ms(),
             faults=self.publishing_faults()[:MAX_SENTENCES],
+            certificate_ends_at_ms=self._certificate_ends_at(),
+            has_keys=all(self.keyring.has(service) for service in self.cluster.state.services),
             tor=TorSummary(
                 connected=tor.connected,
                 version=tor.version,
@@ -173,8 +178,14 @@ class Node:
                 now=self.clock.monotonic(),
                 wall_ms=self.clock.wall_ms(),
                 seed=self.office.seed,
+                waits_for=self._waits_for(),
             )
         )
+
+    def _waits_for(self) -> dict[NodeId, str | None]:
+        if self.cluster.view.role is not RaftRole.LEADER:
+            return {}
+        return {member.node: why for member, why in self.office.members.unfulfilled()}
 
     async def run(self) -> None:
         """Run every loop until cancelled."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rbcluster.agent.clock import Clock
+from rbcluster.agent.membership import MembershipKeeper
 from rbcluster.agent.peers import PeerTable
 from rbcluster.agent.ports import Cluster
 from rbcluster.agent.wakeup import Wakeup
@@ -25,12 +26,14 @@ from rbcluster.core.commands import (
     SeedCluster,
     SetPresence,
     TakeOffice,
+    Verdict,
 )
 from rbcluster.core.ids import NodeId
+from rbcluster.core.membership import first_members
 from rbcluster.core.state import SCHEMA_VERSION, Member, Office, Presence, Role, Transfer
 from rbcluster.errors import RaftError
 from rbcluster.instants import Monotonic
-from rbcluster.raft.proposal import Outcome
+from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.raft.view import Role as RaftRole
 
 _LOG = logging.getLogger(__name__)
@@ -63,6 +66,10 @@ class OfficeKeeper:
     own_faults: Callable[[], tuple[str, ...]]
     newest_schema: int = SCHEMA_VERSION  # another one is for tests
     unable_since: Monotonic | None = None  # since when this leader can't publish
+    members: MembershipKeeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.members = MembershipKeeper(self.node, self.cluster, self.peers)
 
     async def run(self) -> None:
         """Do the leader's duties for ever, when leading."""
@@ -82,7 +89,7 @@ class OfficeKeeper:
 
     async def _lead(self) -> None:
         if not self.cluster.state.is_seeded:
-            await self._propose(self.seed)
+            await self._found()
         elif not holds_office(self.cluster, self.node):
             await self._propose(TakeOffice(node=self.node, term=self.cluster.view.term))
         elif self.cluster.state.transfer is not None:
@@ -94,7 +101,20 @@ class OfficeKeeper:
                 await self._propose(end)
             for step in self._schema_change():
                 await self._propose(step)
+            if await self.members.step():
+                _LOG.info("handing over, since this node is to lose its vote")
+                await self.hand_over(self._successor(self.clock.monotonic()))
             await self._yield_if_unable()
+
+    async def _found(self) -> None:
+        """Found the cluster with those that vote in it now; the others are let in as they come."""
+        view = self.cluster.view
+        seed = replace(
+            self.seed, members=first_members(self.seed.members, view.voters, view.storages)
+        )
+        await self._heed(
+            seed, await self.cluster.reconfigure(encode_command(seed), PROPOSE_TIMEOUT_S)
+        )
 
     async def _transfer(self, ordered: Transfer) -> None:
         """Try once to hand over as an operator wants; a successor's `TakeOffice` ends the order."""
@@ -205,7 +225,11 @@ class OfficeKeeper:
             await self.hand_over(self._successor(self.clock.monotonic()))
 
     async def _propose(self, command: Command) -> None:
-        result = await self.cluster.propose(encode_command(command), PROPOSE_TIMEOUT_S)
+        await self._heed(
+            command, await self.cluster.propose(encode_command(command), PROPOSE_TIMEOUT_S)
+        )
+
+    async def _heed(self, command: Command, result: ProposalResult[Verdict]) -> None:
         if result.outcome is Outcome.COMMITTED and isinstance(result.verdict, Applied):
             return
         _LOG.info("%s was not taken: %s", type(command).__name__, result.detail or result.verdict)

@@ -27,6 +27,8 @@ from rbcluster.agent.ports import Cluster
 from rbcluster.core.apply import apply
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import (
+    AcceptInvitation,
+    MemberRequest,
     OperatorCommand,
     OrderTransfer,
     Refused,
@@ -50,7 +52,11 @@ class Operator:
     cluster: Cluster
     clock: Clock
 
-    async def propose(self, command: OperatorCommand, timeout_s: float = PROPOSE_TIMEOUT_S) -> None:
+    async def propose(
+        self,
+        command: OperatorCommand | MemberRequest | AcceptInvitation,
+        timeout_s: float = PROPOSE_TIMEOUT_S,
+    ) -> None:
         """Have a command committed; on return, this node's state shows it.
 
         While nobody can take it (an election, a hand-over) it is tried again: it is certainly not
@@ -147,14 +153,14 @@ class Operator:
             state = self.cluster.state
             return state.office != office or state.transfer is None
 
-        if not await self._comes_true(is_over, TRANSFER_TIMEOUT_S):
+        if not await self.comes_true(is_over, TRANSFER_TIMEOUT_S):
             raise OutcomeUnknown(
                 f"nobody has taken the leadership from {office.node} within "
                 f"{TRANSFER_TIMEOUT_S:g} s: see rbcluster status"
             )
         return self.cluster.state.office or office
 
-    async def _comes_true(self, condition: Callable[[], bool], within_s: float) -> bool:
+    async def comes_true(self, condition: Callable[[], bool], within_s: float) -> bool:
         """Wait until a condition on the cluster's state or view holds; tell whether it does."""
         changed = asyncio.Event()
         unsubscribe = self.cluster.subscribe(changed.set)

@@ -41,6 +41,12 @@ class Cluster(Protocol):
     async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
         """Have a command committed."""
 
+    async def reconfigure(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
+        """Have a command committed that changes who belongs to the cluster; the leader alone."""
+
+    def is_caught_up(self, peer: NodeId) -> bool:
+        """Tell, on the leader, whether a peer holds all that is committed."""
+
     async def transfer(self, to: NodeId | None, timeout_s: float) -> None:
         """Hand the leadership to another voter."""
 

@@ -7,11 +7,12 @@ node, also without a leader; then it says what this node knew last. Schema: docs
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbcluster.agent.clock import to_instant
 from rbcluster.agent.drift import differences
 from rbcluster.agent.heartbeat import Heartbeat
+from rbcluster.agent.member_status import certificate_problem, voter_notes, wish_problem
 from rbcluster.agent.peers import PeerRecord
 from rbcluster.agent.status_document import (
     ClusterStatus,
@@ -55,6 +56,7 @@ class StatusInputs:
     now: Monotonic
     wall_ms: UnixMs
     seed: SeedCluster  # this node's cluster.toml: who should be there, until it is founded
+    waits_for: Mapping[NodeId, str | None] = field(default_factory=dict)  # the leader's alone
 
 
 def status_document(inputs: StatusInputs) -> StatusDocument:
@@ -66,6 +68,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         *_cluster_problems(inputs),
         *(problem for node in nodes for problem in _node_problems(node, inputs)),
         *_view_problems(inputs),
+        *_member_problems(inputs),
         *(problem for service in services for problem in _service_problems(service)),
         *(
             f"HSDirs refuse every revision of {address.shortened()}: something else publishes it; "
@@ -82,6 +85,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         nodes=nodes,
         services=services,
         turned_away={why.value: number for why, number in inputs.num_turned_away.items()},
+        notes=list(voter_notes(inputs.view.voters)),
     )
 
 
@@ -217,6 +221,20 @@ def _node_problems(node: NodeStatus, inputs: StatusInputs) -> Iterator[str]:
             # Of a tor that does not answer, nothing else is to be expected.
             if node["tor"]["connected"] and (address, NodeId(name)) not in inputs.state.pool:
                 yield f"{name} has no introduction points for {service}: see its tor's log"
+
+
+def _member_problems(inputs: StatusInputs) -> Iterator[str]:
+    now = to_instant(inputs.wall_ms)
+    for member in inputs.state.members.values():
+        heartbeat, _, _ = _last_word(inputs, member.node)
+        ends_at_ms = heartbeat.certificate_ends_at_ms if heartbeat else None
+        ends_at = None if ends_at_ms is None else to_instant(ends_at_ms)
+        for problem in (
+            wish_problem(member, inputs.waits_for),
+            certificate_problem(member.node, ends_at, now),
+        ):
+            if problem:
+                yield problem
 
 
 # --- services

@@ -105,3 +105,4 @@ class StatusDocument(TypedDict):
     nodes: list[NodeStatus]
     services: list[ServiceStatus]
     turned_away: dict[str, int]  # connections to this node that did not become links, by cause
+    notes: list[str]  # sentences on what is right as it stands, and yet should be known

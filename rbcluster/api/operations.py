@@ -9,6 +9,7 @@ Overview::
     TRANSFER                              hand the leadership over
     DRAIN, UNDRAIN                        take a node off the descriptors, and let it back
     MAINTENANCE                           whether the silence of nodes withdraws them
+    INVITE, ADD, SET_ROLE, SET_ADDRESS    who belongs to the cluster, as what, and where
     Refusal                               kind, detail; `refusal_of` and `error_of` translate
 """
 
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from rbcluster.core.commands import MAX_MAINTENANCE_MS
 from rbcluster.core.ids import NodeId
+from rbcluster.endpoint import HostPort
 from rbcluster.errors import (
     CommandError,
     NoLeader,
@@ -46,6 +48,17 @@ def _node_id(value: object) -> NodeId:
 
 
 Node = Annotated[NodeId, PlainValidator(_node_id), PlainSerializer(str, return_type=str)]
+
+
+def _endpoint(value: object) -> HostPort:
+    if isinstance(value, HostPort):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("an address is a text")  # noqa: TRY004 - for pydantic
+    return HostPort.parse(value)
+
+
+Endpoint = Annotated[HostPort, PlainValidator(_endpoint), PlainSerializer(str, return_type=str)]
 
 Q = TypeVar("Q", bound=Value)
 A = TypeVar("A", bound=Value)
@@ -156,3 +169,55 @@ class MaintenanceAnswer(Value):
 DRAIN = Operation("drain", DrainRequest, DrainAnswer)
 UNDRAIN = Operation("undrain", UndrainRequest, UndrainAnswer)
 MAINTENANCE = Operation("maintenance", MaintenanceRequest, MaintenanceAnswer)
+
+
+class Done(Value):
+    """It is done, or at least written down."""
+
+
+class AddRequest(Value):
+    """Make a node that has its certificate already a member."""
+
+    node: Node
+    address: Endpoint
+    role: Literal["voter", "learner"] = "voter"
+
+
+class WishRequest(Value):
+    """Give a member a vote, take it, or end its membership."""
+
+    node: Node
+    role: Literal["voter", "learner", "gone"]
+
+
+class WishAnswer(Value):
+    """Whether that has come true already; if not, it will when nothing stands against it."""
+
+    is_fulfilled: bool
+
+
+class AddressRequest(Value):
+    """Say where a member's peers reach it."""
+
+    node: Node
+    address: Endpoint
+
+
+class InviteRequest(Value):
+    """Open a join listener, and make a token for it."""
+
+    listen: Endpoint
+    minutes: int = Field(ge=1)
+    role: Literal["voter", "learner"] = "voter"
+
+
+class InviteAnswer(Value):
+    """The token: a secret."""
+
+    token: str = Field(repr=False)
+
+
+INVITE = Operation("invite", InviteRequest, InviteAnswer)
+ADD = Operation("add", AddRequest, Done)
+SET_ROLE = Operation("set-role", WishRequest, WishAnswer)
+SET_ADDRESS = Operation("set-address", AddressRequest, Done)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from rbcluster.agent.members_operator import MembersOperator
 from rbcluster.agent.operator import Operator
 from rbcluster.api.operations import (
+    ADD,
     DRAIN,
+    INVITE,
     MAINTENANCE,
+    SET_ADDRESS,
+    SET_ROLE,
     TRANSFER,
     UNDRAIN,
     A,
+    AddRequest,
+    AddressRequest,
+    Done,
     DrainAnswer,
     DrainRequest,
+    InviteAnswer,
+    InviteRequest,
     MaintenanceAnswer,
     MaintenanceRequest,
     Operation,
@@ -23,7 +34,11 @@ from rbcluster.api.operations import (
     TransferRequest,
     UndrainAnswer,
     UndrainRequest,
+    WishAnswer,
+    WishRequest,
 )
+from rbcluster.core.state import Wish
+from rbcluster.enrolment.host import JoinHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +76,31 @@ def operator_routes(operator: Operator) -> tuple[Route, ...]:
         route(DRAIN, drain),
         route(UNDRAIN, undrain),
         route(MAINTENANCE, maintenance),
+    )
+
+
+def member_routes(members: MembersOperator, host: JoinHost) -> tuple[Route, ...]:
+    """List what an operator may ask about the members."""
+
+    async def invite(request: InviteRequest) -> InviteAnswer:
+        lifetime = timedelta(minutes=request.minutes)
+        token = await host.invite(request.listen, lifetime, Wish(request.role))
+        return InviteAnswer(token=token.encode())
+
+    async def add(request: AddRequest) -> Done:
+        await members.add(request.node, str(request.address), Wish(request.role))
+        return Done()
+
+    async def set_role(request: WishRequest) -> WishAnswer:
+        return WishAnswer(is_fulfilled=await members.set_wish(request.node, Wish(request.role)))
+
+    async def set_address(request: AddressRequest) -> Done:
+        await members.set_address(request.node, str(request.address))
+        return Done()
+
+    return (
+        route(INVITE, invite),
+        route(ADD, add),
+        route(SET_ROLE, set_role),
+        route(SET_ADDRESS, set_address),
     )

@@ -26,6 +26,7 @@ import click
 from rbcluster.cli.key import new_keypair
 from rbcluster.cli.options import DEFAULT_CONFIG
 from rbcluster.config import DEFAULT_DATA_DIR, Config, NodeConfig, NodePaths, Profile, parse_config
+from rbcluster.config_text import encode_config
 from rbcluster.core.ids import ID_BYTES
 from rbcluster.errors import ConfigError
 from rbcluster.file_remedy import remedy_for
@@ -204,7 +205,7 @@ def _write_whole(directory: Path, config: Config, keypairs: _Keypairs) -> None:
 def _write(directory: Path, config: Config, keypairs: _Keypairs) -> None:
     now = datetime.now(UTC)
     authority = create_authority(config.cluster.name, now)
-    (directory / "cluster.toml").write_text(_encode(config), encoding="utf-8")
+    (directory / "cluster.toml").write_text(encode_config(config), encoding="utf-8")
     write_authority(directory / "ca", authority)
     for node in config.nodes:
         paths = NodePaths(directory / "nodes" / str(node.name))
@@ -212,29 +213,6 @@ def _write(directory: Path, config: Config, keypairs: _Keypairs) -> None:
         write_node_tls(paths.tls_dir, authority, issue_certificate(authority, node.name, now))
         for service in config.services:
             write_key_directory(paths.key_dir(service.name), keypairs[service.address])
-
-
-def _encode(config: Config) -> str:
-    """Write a cluster.toml. Checked values need no escapes but those of a quoted path."""
-    lines = [
-        "# The same file on every node; cluster.toml.example explains every key.",
-        "",
-        "[cluster]",
-        f'name = "{config.cluster.name}"',
-        f'id = "{config.cluster.id}"',
-        f'profile = "{config.cluster.profile.value}"',
-    ]
-    for node in config.nodes:
-        lines += ["", "[[node]]", f'name = "{node.name}"', f'address = "{node.address}"']
-    for service in config.services:
-        lines += ["", "[[service]]", f'name = "{service.name}"', f'address = "{service.address}"']
-        lines.append(f"ports = [{', '.join(_quoted(str(port)) for port in service.ports)}]")
-    return "\n".join([*lines, ""])
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _explain(directory: Path, config: Config) -> None:
@@ -265,6 +243,7 @@ def _explain(directory: Path, config: Config) -> None:
         "",
         "See how they are: rbcluster status",
         f"At last keep {directory} off-line in a safe place: it holds the only ca.key.",
+        "New nodes later: docs/membership.md.",
     ]
     click.echo("\n".join(lines))
 

@@ -9,6 +9,8 @@ Overview::
     rbcluster run               the daemon
     rbcluster status            how the cluster is
     rbcluster transfer          hand the leadership over
+    rbcluster invite | join | certify   new nodes
+    rbcluster add | promote | demote | remove | node set-address    members
     rbcluster reset-node        set a storage aside that this node refuses to start with
     rbcluster drain | undrain   take a node off the descriptors before touching it, and put it back
     rbcluster maintenance       let silent nodes stay on show for a while
@@ -29,9 +31,11 @@ from rbcluster.cli.complaint import complain
 from rbcluster.cli.demo import demo
 from rbcluster.cli.descriptor import descriptor
 from rbcluster.cli.drain import drain, undrain
+from rbcluster.cli.enrol import certify, invite, join
 from rbcluster.cli.init import init
 from rbcluster.cli.key import key
 from rbcluster.cli.maintenance import maintenance
+from rbcluster.cli.members import add, demote, node, promote, remove
 from rbcluster.cli.reset_node import reset_node
 from rbcluster.cli.run import run
 from rbcluster.cli.status import status
@@ -61,17 +65,10 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a mark
 
 
-for command in (
-    init,
-    run,
-    status,
-    transfer,
-    drain,
-    undrain,
-    maintenance,
-    reset_node,
-    key,
-    descriptor,
-    demo,
-):
+_COMMANDS = (
+    *(init, run, status, transfer, drain, undrain, maintenance, reset_node),
+    *(invite, join, certify, add, promote, demote, remove, node),
+    *(key, descriptor, demo),
+)
+for command in _COMMANDS:
     main.add_command(command)

@@ -68,6 +68,7 @@ def render_status(document: StatusDocument, now: datetime) -> RenderableType:
             *_node_table(document),
             *(part for service in document["services"] for part in _service(service, now)),
             *_problems(document["problems"]),
+            *(Text(printable(note)) for note in document["notes"]),
         ),
         (1, 1),
         expand=False,

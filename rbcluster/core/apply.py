@@ -17,13 +17,14 @@ from collections.abc import Collection
 from dataclasses import replace
 from types import MappingProxyType
 
-from rbcluster.core import budget
+from rbcluster.core import apply_membership, budget
 from rbcluster.core.codec import check_schema, decode_command
 from rbcluster.core.commands import (
     Applied,
     Command,
     EndMaintenance,
     EndTransfer,
+    MembershipCommand,
     OperatorCommand,
     RaiseFloor,
     RaiseSchema,
@@ -40,6 +41,7 @@ from rbcluster.core.ids import UnixMs
 from rbcluster.core.operator_rules import end_maintenance, follow_operator
 from rbcluster.core.rules import RuleBrokenError, find_member, require, require_office, with_entry
 from rbcluster.core.state import (
+    MAX_VOTERS,
     ClusterState,
     NodeReport,
     Office,
@@ -101,6 +103,8 @@ def _changed(  # noqa: C901, PLR0911 - one return for each command
     require(state.is_seeded, "the cluster is not founded yet")
     if isinstance(command, OperatorCommand):
         return follow_operator(state, command)
+    if isinstance(command, MembershipCommand):
+        return apply_membership.changed(state, command)
     match command:
         case TakeOffice():
             return _take_office(state, command)
@@ -126,14 +130,17 @@ def _changed(  # noqa: C901, PLR0911 - one return for each command
 def _seed(state: ClusterState, command: SeedCluster) -> ClusterState:
     members = {member.node: member for member in command.members}
     addresses = {member.address for member in command.members}
+    voters = [member for member in command.members if member.role is Role.VOTER]
     require(not state.is_seeded, "the cluster is founded already")
     require(bool(command.name), "a cluster needs a name")
     require(len(members) == len(command.members), "two members have one name")
     require(len(addresses) == len(command.members), "two members have one address")
-    require(any(member.role is Role.VOTER for member in command.members), "a cluster needs a voter")
+    require(bool(voters), "a cluster needs a voter")
+    require(len(voters) <= MAX_VOTERS, f"a cluster has at most {MAX_VOTERS} voters")
     return replace(
         state,
         name=command.name,
+        cluster_id=command.cluster_id,
         members=MappingProxyType(members),
         services=MappingProxyType(dict(command.services)),
         policy=command.policy,

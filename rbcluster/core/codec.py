@@ -24,9 +24,14 @@ from dataclasses import replace
 from typing import Any
 
 from rbcluster.core.commands import (
+    AcceptInvitation,
+    AddMember,
+    ChangeRole,
     Command,
+    DropMember,
     EndMaintenance,
     EndTransfer,
+    Invite,
     OrderTransfer,
     RaiseFloor,
     RaiseSchema,
@@ -34,15 +39,18 @@ from rbcluster.core.commands import (
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
+    SetAddress,
     SetDrained,
     SetMaintenance,
     SetPresence,
+    SetWish,
     TakeOffice,
 )
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ID_BYTES, ClusterId, Incarnation, NodeId
 from rbcluster.core.state import (
     SCHEMA_VERSION,
     ClusterState,
+    Invitation,
     Member,
     NodeReport,
     Office,
@@ -53,6 +61,7 @@ from rbcluster.core.state import (
     Role,
     Transfer,
     UploadBudget,
+    Wish,
 )
 from rbcluster.core.wire import (
     BOOLEAN,
@@ -86,11 +95,13 @@ from rbcluster.hs.params import (
 from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
 
 MAX_REASON_CHARS = 120  # of what an HSDir answered: it stays in the state
-MAX_COMMAND_BYTES = 2**18  # a seed of 700 members, or a report with the largest of everything
+MAX_COMMAND_BYTES = 2**18  # a seed of 600 members, or a report with the largest of everything
 
 
 MAX_SERVICES = 100
 _MAX_MEMBERS = 1_000
+_MAX_REMOVED = 100 * _MAX_MEMBERS
+_MAX_INVITATIONS = 100
 _MAX_HSDIRS = 256  # per descriptor: at most 16 replicas x 128 by consensus rules; 2 x 4 in use
 _MAX_PUBLICATIONS = 100 * MAX_SERVICES
 _MAX_LINK_SPECIFIERS = 16  # 4 kinds exist; unknown ones are kept
@@ -148,15 +159,25 @@ _TRAITS = record(
     flow_control=optional(pair(_WORD, integer(0, 255))),
 )
 
+_HOST_PORT = text(1, 261)  # a host name of 253, a colon, a port; brackets of an IPv6 address
+_WEIGHT = integer(1, 2**16 - 1)
+_WISH = enum_of(Wish)
+_CLUSTER_ID = wrapped(octets(ID_BYTES, ID_BYTES), ClusterId, lambda drawn: drawn.raw)
+_INCARNATION = wrapped(octets(ID_BYTES, ID_BYTES), Incarnation, lambda drawn: drawn.raw)
+_HASH = octets(32, 32)
 _MEMBER = record(
     Member,
     node=_NODE,
-    address=text(1, 261),  # a host name of 253, a colon, a port; brackets of an IPv6 address
+    address=_HOST_PORT,
     role=enum_of(Role),
-    weight=integer(1, 2**16 - 1),
+    weight=_WEIGHT,
     presence=enum_of(Presence),
     drained=BOOLEAN,
+    wish=_WISH,
+    incarnation=optional(_INCARNATION),
+    issuer=BOOLEAN,
 )
+_INVITATION = record(Invitation, expires_at=_INSTANT, role=_WISH)
 _POLICY = record(
     Policy,
     max_intro_points=_COUNT,
@@ -196,6 +217,7 @@ _PUBLICATION = record(
 _STATE = record(
     ClusterState,
     name=text(0, 63),
+    cluster_id=optional(_CLUSTER_ID),
     members=mapping(_NODE, _MEMBER, _MAX_MEMBERS),
     services=_SERVICES,
     policy=_POLICY,
@@ -203,6 +225,8 @@ _STATE = record(
     office=optional(_OFFICE),
     transfer=optional(record(Transfer, to=optional(_NODE))),
     maintenance_until=optional(_INSTANT),
+    removed=set_of(_NODE, _MAX_REMOVED),
+    invitations=mapping(_HASH, _INVITATION, _MAX_INVITATIONS),
     publications=mapping(pair(_ADDRESS, _COUNT), _PUBLICATION, _MAX_PUBLICATIONS),
 )
 
@@ -216,6 +240,7 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
             members=sequence(_MEMBER, _MAX_MEMBERS),
             services=_SERVICES,
             policy=_POLICY,
+            cluster_id=_CLUSTER_ID,
         ),
     ),
     2: (TakeOffice, record(TakeOffice, node=_NODE, term=_TERM)),
@@ -290,6 +315,24 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
         RaiseSchema,
         record(RaiseSchema, version=_SCHEMA, office_node=_NODE, office_term=_TERM),
     ),
+    20: (
+        AddMember,
+        record(AddMember, node=_NODE, address=_HOST_PORT, wish=_WISH, weight=_WEIGHT),
+    ),
+    21: (SetWish, record(SetWish, node=_NODE, wish=_WISH)),
+    22: (SetAddress, record(SetAddress, node=_NODE, address=_HOST_PORT)),
+    23: (Invite, record(Invite, digest=_HASH, invitation=_INVITATION)),
+    24: (
+        AcceptInvitation,
+        record(
+            AcceptInvitation, secret=octets(32, 32), node=_NODE, address=_HOST_PORT, at=_INSTANT
+        ),
+    ),
+    25: (
+        ChangeRole,
+        record(ChangeRole, node=_NODE, role=enum_of(Role), incarnation=optional(_INCARNATION)),
+    ),
+    26: (DropMember, record(DropMember, node=_NODE)),
 }
 _BROUGHT_BY: dict[int, int] = {}  # kind -> schema that brought it, unless it was the first
 _KINDS = {command_type: kind for kind, (command_type, _) in _COMMANDS.items()}

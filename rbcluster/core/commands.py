@@ -10,8 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rbcluster.core.ids import NodeId, Term, UnixMs
-from rbcluster.core.state import Member, Policy, Presence, Reservation
+from rbcluster.core.ids import (
+    UNDRAWN_CLUSTER_ID,
+    ClusterId,
+    Incarnation,
+    NodeId,
+    Term,
+    UnixMs,
+)
+from rbcluster.core.state import (
+    Invitation,
+    Member,
+    Policy,
+    Presence,
+    Reservation,
+    Role,
+    Wish,
+)
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
@@ -29,6 +44,7 @@ class SeedCluster:
     members: tuple[Member, ...]
     services: Mapping[OnionAddress, str]  # address -> the operator's short name for it
     policy: Policy
+    cluster_id: ClusterId = UNDRAWN_CLUSTER_ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +186,87 @@ class RaiseSchema:
     office_term: Term
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddMember:
+    """An operator adds a node, whose certificate was made where the authority's key is.
+
+    It begins as a learner, whatever it is to become.
+    """
+
+    node: NodeId
+    address: str  # "host:port"
+    wish: Wish
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetWish:
+    """An operator says what a member is to be: a voter, a learner, or gone."""
+
+    node: NodeId
+    wish: Wish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAddress:
+    """An operator says where a member's peers reach it."""
+
+    node: NodeId
+    address: str  # "host:port"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invite:
+    """A node that can issue certificates has made a token."""
+
+    digest: bytes  # SHA-256 of its secret: what the log holds lets nobody in
+    invitation: Invitation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptInvitation:
+    """A node came with a token: it is spent, and the node a member. Only then it is certified.
+
+    The secret proves itself, so whoever knows it may propose this; afterwards it is worth nothing.
+    """
+
+    secret: bytes
+    node: NodeId
+    address: str  # "host:port"
+    at: UnixMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRole:
+    """The leader gives one member a vote, or takes it: a change of Raft's configuration.
+
+    Only ever in a configuration entry of the log (`raft/configuration.py`), which says the same.
+    """
+
+    node: NodeId
+    role: Role
+    incarnation: Incarnation | None  # of a new voter: the storage that has caught up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropMember:
+    """The leader ends the membership of a learner. In a configuration entry, as `ChangeRole`."""
+
+    node: NodeId
+
+
+MembershipCommand = (
+    AddMember | SetWish | SetAddress | Invite | AcceptInvitation | ChangeRole | DropMember
+)
+
+MemberRequest = AddMember | SetWish | SetAddress | Invite
+"""What a person decides about the members; enters as `OperatorCommand` does."""
+
 OperatorCommand = OrderTransfer | SetDrained | SetMaintenance
 """What a person decides: enters by any node's API (`agent/admission.py` says from whom)."""
+
+ConfigurationCommand = SeedCluster | ChangeRole | DropMember
+"""What may stand only in a configuration entry of the log, one at a time."""
 
 Command = (
     SeedCluster
@@ -185,6 +280,7 @@ Command = (
     | EndMaintenance
     | RaiseSchema
     | OperatorCommand
+    | MembershipCommand
 )
 
 

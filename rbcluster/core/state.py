@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
-from rbcluster.core.ids import NodeId, Term, UnixMs
+from rbcluster.core.ids import ClusterId, Incarnation, NodeId, Term, UnixMs
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
@@ -26,12 +26,22 @@ SCHEMA_VERSION = 1
 """Newest version of commands and state that this release knows. Raised when an older one could
 misread them; what is new then may be used only where `ClusterState.schema` has come to it."""
 
+MAX_VOTERS = 7  # ours: it survives three failures; each further one slows every commit down
+
 
 class Role(Enum):
     """What a member may do in Raft."""
 
     VOTER = "voter"
     LEARNER = "learner"  # follows without a vote
+
+
+class Wish(Enum):
+    """What an operator wants a member to be; the leader brings it about when that is safe."""
+
+    VOTER = "voter"
+    LEARNER = "learner"
+    GONE = "gone"  # no member any more
 
 
 class Presence(Enum):
@@ -51,6 +61,9 @@ class Member:
     weight: int = 1  # share of introduction points against the others; >= 1
     presence: Presence = Presence.LIVE  # set by the office holder only
     drained: bool = False  # set by an operator: not to be shown, for it is about to be stopped
+    wish: Wish = Wish.VOTER
+    incarnation: Incarnation | None = None  # of the storage that votes; None of a learner's
+    issuer: bool = False  # may hold the key of the cluster's authority, and let nodes in
 
     def __post_init__(self) -> None:
         if self.weight < 1:
@@ -160,11 +173,20 @@ PublicationKey = tuple[OnionAddress, int]  # (service, time period number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """A token that lets one new node in: only its hash is kept."""
+
+    expires_at: UnixMs  # the inviter's clock
+    role: Wish  # what the new node is to be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterState:
     """Everything that is replicated. A fresh node starts with `ClusterState()`."""
 
     schema: int = 1  # version in force: rises (`RaiseSchema`) once every member knows the next
     name: str = ""  # the cluster's; empty until it is seeded
+    cluster_id: ClusterId | None = None  # set with the name
     members: Mapping[NodeId, Member] = field(default_factory=lambda: MappingProxyType({}))
     services: Mapping[OnionAddress, str] = field(default_factory=lambda: MappingProxyType({}))
     policy: Policy = field(default_factory=Policy)
@@ -172,6 +194,10 @@ class ClusterState:
     office: Office | None = None
     transfer: Transfer | None = None  # asked of this very office; gone with it, or when it failed
     maintenance_until: UnixMs | None = None  # until then silence withdraws nobody; None: it does
+    removed: frozenset[NodeId] = frozenset()  # once members: their certificates are worth nothing
+    invitations: Mapping[bytes, Invitation] = field(  # by SHA-256 of the token's secret
+        default_factory=lambda: MappingProxyType({})
+    )
     publications: Mapping[PublicationKey, Publication] = field(
         default_factory=lambda: MappingProxyType({})
     )

@@ -17,6 +17,8 @@ Overview::
     RaftEngine
       |- start, stop
       |- propose(command, timeout_s) -> ProposalResult
+      |- reconfigure(command, timeout_s)       for those that change who votes: the leader's alone
+      |- is_caught_up(peer)
       |- state, view, failure, num_turned_away, subscribe(callback) -> unsubscribe
       |- transfer(to, timeout_s)
       +- broadcast(payload)            to the agents of the other nodes; on_message receives
@@ -36,7 +38,8 @@ from pysyncobj.config import FAIL_REASON
 from rbcluster.core.ids import LogIndex, NodeId, Term
 from rbcluster.errors import NotLeader, RaftError, RbclusterError
 from rbcluster.raft.codec import PeerNode
-from rbcluster.raft.frames import FrameKind
+from rbcluster.raft.electorate import CantReconfigure, Electorate
+from rbcluster.raft.frames import FrameKind, Hello
 from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.limits import (
     MAX_AGENT_BYTES,
@@ -45,13 +48,7 @@ from rbcluster.raft.limits import (
     MAX_REASON_CHARS,
 )
 from rbcluster.raft.machine import MachineState, StateMachine
-from rbcluster.raft.messages import (
-    BETWEEN_VOTERS,
-    FROM_LEARNER,
-    TO_LEARNER,
-    Message,
-    check_message,
-)
+from rbcluster.raft.messages import BETWEEN_VOTERS, Message, check_message
 from rbcluster.raft.proposal import (
     Outcome,
     ProposalResult,
@@ -60,7 +57,8 @@ from rbcluster.raft.proposal import (
     refused,
     unknown,
 )
-from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
+from rbcluster.raft.pysyncobj_patch import Replica
+from rbcluster.raft.pysyncobj_voters import Callback, ReplicaParts
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.storage import Storage, open_storage
 from rbcluster.raft.transport import MakeMesh, Mesh
@@ -109,6 +107,7 @@ class RaftEngine(Generic[S, V]):
         self._mesh = make_mesh(settings, self)
         self._replica: Replica | None = None
         self._storage: Storage[S, V] | None = None
+        self._electorate: Electorate[S, V] | None = None
         self._failure: Exception | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -122,14 +121,13 @@ class RaftEngine(Generic[S, V]):
 
     def _idle_view(self) -> RaftView:
         settings = self._settings
-        voters = set(settings.peers) | (set() if settings.learner else {settings.node})
         return RaftView(
             role=Role.LEARNER if settings.learner else Role.FOLLOWER,
             leader=None,
             term=Term(0),
             commit_index=LogIndex(1),
             last_applied=LogIndex(1),
-            voters=tuple(sorted(voters)),
+            voters=tuple(sorted(settings.static_voters)),
             connected=frozenset(),
             has_quorum=False,
         )
@@ -147,11 +145,12 @@ class RaftEngine(Generic[S, V]):
         settings = self._settings
         storage = open_storage(settings.storage, self._machine)
         try:
-            self._replica = Replica(
+            electorate = Electorate(settings, self._machine, storage)
+            replica = Replica(
                 ReplicaParts(
                     node=PeerNode(settings.node.name),
-                    is_learner=settings.learner,
-                    voters=[PeerNode(peer.name) for peer in settings.peers],
+                    incarnation=storage.owner.incarnation,
+                    base=electorate.base,
                     profile=settings.profile,
                     journal=storage.journal,
                     snapshots=storage.snapshots,
@@ -159,12 +158,14 @@ class RaftEngine(Generic[S, V]):
                     send=self._send,
                 )
             )
-            self._storage = storage
+            electorate.begin(replica, self._mesh)
+            self._storage, self._electorate, self._replica = storage, electorate, replica
             await self._mesh.start()
         except BaseException:
-            self._replica = self._storage = None
+            self._replica = self._storage = self._electorate = None
             storage.close()
             raise
+        electorate.found_if_due()
         self._tick()
 
     async def stop(self) -> None:
@@ -181,7 +182,7 @@ class RaftEngine(Generic[S, V]):
     def _halt(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._replica = None
+        self._replica = self._electorate = None
         if self._storage is not None:
             self._storage.close()
             self._storage = None
@@ -234,10 +235,11 @@ class RaftEngine(Generic[S, V]):
 
     def _tick(self) -> None:
         self._is_woken = False
-        if self._replica is None:
+        if self._replica is None or self._electorate is None:
             return
         try:
             self._replica.tick()
+            self._electorate.follow()
         except Exception as error:  # noqa: BLE001 - the rule is in the module's docstring
             self._fail(error)
             return
@@ -266,13 +268,14 @@ class RaftEngine(Generic[S, V]):
             term=Term(replica.raftCurrentTerm),
             commit_index=LogIndex(replica.raftCommitIndex),
             last_applied=LogIndex(replica.raftLastApplied),
-            voters=self._view.voters,
+            voters=tuple(sorted(replica.configuration())),
             connected=self._mesh.connected,
             has_quorum=replica.is_heard_by_majority() if is_leader else leader is not None,
+            storages={} if self._electorate is None else self._electorate.storages,
         )
 
     def _role(self, replica: Replica, *, is_leader: bool) -> Role:
-        if self._settings.learner:
+        if not replica.votes():
             return Role.LEARNER
         if is_leader:
             return Role.LEADER
@@ -331,10 +334,15 @@ class RaftEngine(Generic[S, V]):
         objection = self._objection(command)
         if replica is None or objection is not None:
             return objection or not_taken(_STOPPED)
+        return await self._outcome_of(lambda settle: replica.submit(command, settle), timeout_s)
+
+    async def _outcome_of(
+        self, submit: Callable[[Callback], None], timeout_s: float
+    ) -> ProposalResult[V]:
         proposal: asyncio.Future[ProposalResult[V]] = asyncio.get_running_loop().create_future()
         self._proposals.add(proposal)
         try:
-            replica.submit(command, partial(_settle, proposal))
+            submit(partial(_settle, proposal))
             self._wake()
             async with asyncio.timeout(timeout_s):
                 return await proposal
@@ -369,6 +377,28 @@ class RaftEngine(Generic[S, V]):
             reason = "the leader failed to check it"
         return None if reason is None else refused(reason)
 
+    # Who votes
+
+    async def reconfigure(self, command: bytes, timeout_s: float) -> ProposalResult[V]:
+        """Commit a command that changes who belongs to the cluster, or who votes; leader only.
+
+        It is refused while it can't be begun (`Electorate.entry_for`); one at a time can.
+        """
+        replica, electorate = self._replica, self._electorate
+        if replica is None or electorate is None:
+            return not_taken(_STOPPED)
+        if self._is_handing_over:
+            return not_taken(_HANDING_OVER)
+        try:
+            entry = electorate.entry_for(command)
+        except CantReconfigure as reason:
+            return refused(str(reason))
+        return await self._outcome_of(lambda settle: replica.reconfigure(entry, settle), timeout_s)
+
+    def is_caught_up(self, peer: NodeId) -> bool:
+        """Tell whether a linked peer has acknowledged, to this leader, all that is committed."""
+        return self._electorate is not None and self._electorate.is_caught_up(peer)
+
     # Leadership
 
     async def transfer(self, to: NodeId | None, timeout_s: float) -> None:
@@ -381,7 +411,8 @@ class RaftEngine(Generic[S, V]):
         """
         if self.view.role is not Role.LEADER:
             raise NotLeader(f"{self._settings.node} does not lead: ask the leader")
-        if not self._settings.peers or (to is not None and to not in self._settings.peers):
+        others = set(self.view.voters) - {self._settings.node}
+        if not others or (to is not None and to not in others):
             raise RaftError(f"{to or 'nobody'} can't take the leadership: name another voter")
         self._is_handing_over = True
         try:
@@ -428,29 +459,49 @@ class RaftEngine(Generic[S, V]):
         for peer in sorted(self._mesh.connected):  # a set's order differs from process to process
             self._mesh.send(peer, FrameKind.AGENT, payload)
 
+    def tell(self, peer: NodeId, payload: bytes) -> bool:
+        """Send a payload to one node's `on_message`; it may get lost.
+
+        :returns: False if the node is not connected.
+        """
+        return self._mesh.send(peer, FrameKind.AGENT, payload)
+
+    def reload_certificate(self) -> None:
+        """Show the certificate on disk to whoever connects from now on.
+
+        :raises ConfigError: if it can't be used; then the former one is still shown.
+        """
+        self._mesh.reload_certificate()
+
     # What the mesh reports (MeshListener)
 
-    def link_up(self, peer: NodeId) -> None:
+    def greeting(self) -> Hello:
+        """Return what this node says of itself on a new link."""
+        assert self._electorate is not None, "there are links only while the engine runs"
+        return self._electorate.greeting()
+
+    def link_up(self, peer: NodeId, hello: Hello) -> None:
         """A peer can be reached."""
-        if self._replica is not None:
-            self._replica.link_up(PeerNode(peer.name), is_learner=self._is_learner(peer))
+        if self._electorate is not None:
+            self._electorate.peers.link_up(peer, hello)
+            self._electorate.found_if_due()
             self._wake()
 
     def link_down(self, peer: NodeId) -> None:
         """A peer can be reached no longer."""
-        if self._replica is not None:
-            self._replica.link_down(PeerNode(peer.name), is_learner=self._is_learner(peer))
+        if self._electorate is not None:
+            self._electorate.peers.link_down(peer)
             self._wake()
 
     def link_full(self, peer: NodeId) -> None:
         """Too much waits to be sent to a peer."""
-        if self._replica is not None:
-            self._replica.hold_back(PeerNode(peer.name))
+        if self._electorate is not None:
+            self._electorate.peers.hold_back(peer)
 
     def link_drained(self, peer: NodeId) -> None:
         """A peer can take more again."""
-        if self._replica is not None:
-            self._replica.let_go(PeerNode(peer.name))
+        if self._electorate is not None:
+            self._electorate.peers.let_go(peer)
             self._wake()
 
     def turned_away(self, why: TurnedAway) -> None:
@@ -462,16 +513,23 @@ class RaftEngine(Generic[S, V]):
 
         :raises MessageError: if no honest peer sends it.
         """
-        if self._replica is None:
+        if self._replica is None or self._electorate is None:
             return
+        peers = self._electorate.peers
         if kind is FrameKind.AGENT and isinstance(payload, bytes):
             self._take_agent_message(peer, payload)
             return
-        message = check_message(payload, self._allowed_from(peer))
+        if kind is FrameKind.VOTERS:
+            peers.take_hint(peer, payload)
+            return
+        message = check_message(payload, BETWEEN_VOTERS)
+        if not peers.may_send(peer, message["type"]):
+            return
         if message["type"] == "apply_command" and self._refuse_forwarded(peer, message):
             return
         try:
             self._replica.receive(PeerNode(peer.name), message)
+            self._electorate.follow()
         except Exception as error:  # noqa: BLE001 - the rule is in the module's docstring
             self._fail(error)
             return
@@ -482,14 +540,6 @@ class RaftEngine(Generic[S, V]):
             self._on_message(peer, payload)
         except Exception:
             logger.exception("a bug: the taker of agents' messages raised")
-
-    def _is_learner(self, peer: NodeId) -> bool:
-        return peer in self._settings.learners
-
-    def _allowed_from(self, peer: NodeId) -> frozenset[str]:
-        if self._settings.learner:
-            return TO_LEARNER
-        return FROM_LEARNER if self._is_learner(peer) else BETWEEN_VOTERS
 
     def _refuse_forwarded(self, peer: NodeId, message: Message) -> bool:
         """Tell whether a forwarded command was refused, and its proposer told so."""

@@ -13,7 +13,7 @@ Overview::
 
     FrameKind      HELLO | PING | RAFT | AGENT
     Frame          sequence, kind, payload
-    Hello          first frame in each direction: who speaks, and which protocol
+    Hello          first frame in each direction: who speaks, and of which cluster and storage
     encode_frame, read_frame
 """
 
@@ -24,11 +24,11 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, Incarnation, NodeId
 from rbcluster.raft import codec
 from rbcluster.raft.limits import MAX_AGENT_BYTES
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 _LENGTH = struct.Struct(">I")
 
@@ -44,6 +44,7 @@ class FrameKind(IntEnum):
     PING = 1  # None; the link is alive
     RAFT = 2  # dict; a message of `messages.py`
     AGENT = 3  # bytes; a payload of `RaftEngine.broadcast`
+    VOTERS = 4  # `roll.Hint`; whom the sender's log gives a vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,19 @@ class Hello:
     """What each side says first."""
 
     node: NodeId
-    is_learner: bool
+    cluster: ClusterId
+    incarnation: Incarnation  # of its storage
+    is_founded: bool  # it knows of voters; otherwise it was never in a cluster
 
-    def to_wire(self) -> tuple[int, str, bool]:
+    def to_wire(self) -> tuple[object, ...]:
         """Return the payload of a HELLO frame."""
-        return PROTOCOL_VERSION, self.node.name, self.is_learner
+        return (
+            PROTOCOL_VERSION,
+            self.node.name,
+            self.cluster.raw,
+            self.incarnation.raw,
+            self.is_founded,
+        )
 
     @classmethod
     def from_wire(cls, payload: object) -> Hello:
@@ -73,7 +82,7 @@ class Hello:
         :raises FrameError: if it is malformed or of another protocol version.
         """
         match payload:
-            case (int(version), str(name), bool(is_learner)):
+            case (int(version), str(name), *rest):
                 pass
             case _:
                 raise FrameError("its greeting is malformed")
@@ -82,8 +91,13 @@ class Hello:
                 f"it speaks version {version} of the link protocol, this node "
                 f"{PROTOCOL_VERSION}: install the same rbcluster on both"
             )
+        match rest:
+            case [bytes(cluster), bytes(incarnation), bool(is_founded)]:
+                pass
+            case _:
+                raise FrameError("its greeting is malformed")
         try:
-            return cls(NodeId(name), is_learner)
+            return cls(NodeId(name), ClusterId(cluster), Incarnation(incarnation), is_founded)
         except ValueError as error:
             raise FrameError(f"its greeting is malformed: {error}") from error
 

@@ -9,7 +9,10 @@ MAX_COMMAND_BYTES = 256 * 1024
 """Longest command (our choice): five times the largest onion-service descriptor, which a report of
 introduction points carries."""
 
-BATCH_BYTES = MAX_COMMAND_BYTES + 2
+MAX_CONFIGURATION_BYTES = MAX_COMMAND_BYTES + 1024
+"""A command that changes the voters, and their names."""
+
+BATCH_BYTES = MAX_CONFIGURATION_BYTES + 2
 """Entries that PySyncObj puts into one append_entries. Above every command, so that it never falls
 into its broken path for oversized entries (a command near a multiple of it ends too early)."""
 

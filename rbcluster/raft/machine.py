@@ -12,16 +12,34 @@ Overview::
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar
 
+from rbcluster.core.ids import NodeId
+from rbcluster.core.state import Member
 from rbcluster.errors import SchemaError
 
 S = TypeVar("S")
 V = TypeVar("V")
 
 logger = logging.getLogger(__name__)
+
+
+class Roster(Protocol):
+    """The part of a state that says who belongs to the cluster."""
+
+    @property
+    def members(self) -> Mapping[NodeId, Member]:
+        """Every node; the same object as long as nothing in it changed."""
+
+
+class _Nobody:
+    members: Mapping[NodeId, Member] = MappingProxyType({})
+
+
+NOBODY: Roster = _Nobody()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +50,7 @@ class StateMachine(Generic[S, V]):
     apply: Callable[[S, bytes], tuple[S, V]]  # no clock, no randomness, no I/O
     encode: Callable[[S], bytes]
     decode: Callable[[bytes], S]  # may raise on foreign bytes: they are then refused
+    roster: Callable[[S], Roster] = lambda _: NOBODY  # who belongs to the cluster, if it says so
 
 
 class MachineState(Generic[S, V]):
@@ -60,6 +79,14 @@ class MachineState(Generic[S, V]):
             logger.exception("a bug: the state machine raised; the command counts as a no-op")
             return None
         return verdict
+
+    def trial(self, command: bytes) -> tuple[S, V]:
+        """Say what a command would lead to now, without applying it; whatever `apply` raises."""
+        return self._machine.apply(self.current, command)
+
+    def members(self, state: S) -> Mapping[NodeId, Member]:
+        """Return who belongs to the cluster according to a state."""
+        return self._machine.roster(state).members
 
     def encode(self) -> bytes:
         """Serialise the current state."""

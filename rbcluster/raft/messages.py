@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from rbcluster.raft.configuration import CONFIGURATION, decode_entry
 from rbcluster.raft.limits import (
     MAX_COMMAND_BYTES,
     MAX_ENTRIES_PER_MESSAGE,
@@ -57,7 +58,6 @@ BETWEEN_VOTERS = frozenset(
     }
 )
 FROM_LEARNER = frozenset({"next_node_idx", "apply_command"})
-TO_LEARNER = frozenset({"append_entries", "apply_command_response"})
 
 
 class MessageError(ValueError):
@@ -89,6 +89,17 @@ def _plain_command(value: object) -> bool:
     )
 
 
+def _configuration(value: object) -> bool:
+    """Check an entry that says who votes: only a leader may send one."""
+    if not isinstance(value, bytes) or value[:1] != CONFIGURATION:
+        return False
+    try:
+        decode_entry(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _entries(value: object) -> bool:
     """Check a run of log entries: plain, without a gap, of terms that never fall."""
     if not isinstance(value, tuple) or len(value) > MAX_ENTRIES_PER_MESSAGE:
@@ -97,7 +108,9 @@ def _entries(value: object) -> bool:
     for entry in value:
         match entry:
             case (command, index, term) if (
-                (command == NO_OP or _plain_command(command)) and _INDEX(index) and _TERM(term)
+                (command == NO_OP or _plain_command(command) or _configuration(command))
+                and _INDEX(index)
+                and _TERM(term)
             ):
                 pass
             case _:

@@ -10,8 +10,10 @@ Changed or replaced here:
 - ``syncobj.createJournal`` takes the opened `Journal` in place of a file name.
 - ``syncobj.PIPE_NOTIFIER_ENABLED`` is off: it would open a pipe that is never closed.
 - ``__serializer`` is a `SnapshotStore`.
-- ``__doApplyCommand`` gives plain commands to the state machine raw; all else is a no-op, so no
-  entry can change membership or code version.
+- ``__doApplyCommand`` gives plain commands to the state machine raw, and those in configuration
+  entries; all else is a no-op, so no entry of PySyncObj's own can change membership or version.
+- ``__selfNode`` and ``__otherNodes`` follow the last configuration in the log, in place
+  (`pysyncobj_voters.py`).
 - ``__getEntries`` bounds the number of entries in a message.
 - ``__sendAppendEntries`` is gathered to one a tick: one message per peer, one disk sync.
 - ``__loadDumpFile`` tells the proposals that a snapshot has overtaken.
@@ -26,9 +28,7 @@ Not here: when to tick (`engine.py`), and what a message may look like (`message
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from pysyncobj import syncobj
@@ -42,11 +42,16 @@ from rbcluster.errors import RaftError
 from rbcluster.raft import codec
 from rbcluster.raft.canvass import Canvass
 from rbcluster.raft.codec import PeerNode
+from rbcluster.raft.configuration import (
+    CONFIGURATION,
+    Configuration,
+    ConfigurationLog,
+    decode_entry,
+)
 from rbcluster.raft.journal import Journal
 from rbcluster.raft.limits import BATCH_BYTES, MAX_ENTRIES_PER_MESSAGE, MAX_PROPOSALS_IN_FLIGHT
 from rbcluster.raft.messages import REGULAR, Message
-from rbcluster.raft.profile import RaftProfile
-from rbcluster.raft.snapshot import SnapshotStore
+from rbcluster.raft.pysyncobj_voters import Callback, ReplicaParts, VotersInPlace
 
 SUPPORTED_VERSION = "0.3.17"
 
@@ -66,14 +71,16 @@ _ATTRIBUTE_HOOKS = (
     "_SyncObj__connectedNodes",
     "_SyncObj__lastResponseTime",
     "_SyncObj__newAppendEntriesTime",
+    "_SyncObj__noopIDx",
+    "_SyncObj__otherNodes",
     "_SyncObj__raftElectionDeadline",
     "_SyncObj__raftMatchIndex",
+    "_SyncObj__raftNextIndex",
     "_SyncObj__raftState",
+    "_SyncObj__readonlyNodes",
+    "_SyncObj__selfNode",
     "_SyncObj__serializer",
 )
-
-Callback = Callable[[Any, int], None]
-"""Called with a verdict (or a reason, or None) and one of ``FAIL_REASON``."""
 
 
 def check_library() -> None:
@@ -117,21 +124,7 @@ class Outbox(Transport):
         """Do nothing: links are closed by their owner."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaParts:
-    """What a `Replica` is put together from."""
-
-    node: PeerNode
-    is_learner: bool
-    voters: Iterable[PeerNode]  # the other ones
-    profile: RaftProfile
-    journal: Journal
-    snapshots: SnapshotStore[Any, Any]
-    apply: Callable[[bytes], object]  # gets a command as it was submitted; must not raise
-    send: Callable[[PeerNode, Message], bool]
-
-
-class Replica(SyncObj):
+class Replica(VotersInPlace):
     """One node's Raft, driven from outside: no thread, no socket, no clock of its own.
 
     No property here: SyncObj's constructor evaluates every attribute before there is a state.
@@ -152,9 +145,11 @@ class Replica(SyncObj):
         self._canvass: Canvass | None = None
         self._led: tuple[object, PeerNode | None] = (0, None)  # a term, and who leads in it
         self._outbox = Outbox(self._send)
+        self._configurations = ConfigurationLog(parts.journal)
+        self._voters: Configuration = {}
         super().__init__(
-            None if parts.is_learner else parts.node,
-            parts.voters,
+            None,
+            (),
             _configuration(parts),
             nodeClass=PeerNode,
             transport=self._outbox,
@@ -165,6 +160,7 @@ class Replica(SyncObj):
                 f"PySyncObj {VERSION} lacks {', '.join(missing)}: install the locked one"
             )
         self._SyncObj__serializer = parts.snapshots
+        self._follow_configuration()
 
     # Driving it
 
@@ -237,11 +233,6 @@ class Replica(SyncObj):
             answered = self._SyncObj__lastResponseTime
             answered.update({node: min(now, at + late_s) for node, at in answered.items()})
 
-    def _spread(self) -> float:
-        """Choose a random part of the span in which elections begin, so that votes don't split."""
-        profile = self._parts.profile
-        return (profile.election_max_s - profile.election_min_s) * random.random()  # noqa: S311
-
     def due_in(self) -> float | None:
         """Tell in how many seconds the next tick is due; None: only an event can make it so."""
         if self._append_wanted or self._commits_alone():
@@ -264,9 +255,7 @@ class Replica(SyncObj):
         return is_alone and self.raftCommitIndex < self._parts.journal[-1][1]
 
     def _may_stand(self) -> bool:
-        return not self._parts.is_learner and bool(
-            self._SyncObj__connectedNodes or not self.otherNodes
-        )
+        return self.votes() and bool(self._SyncObj__connectedNodes or not self.otherNodes)
 
     def submit(self, command: bytes, callback: Callback) -> None:
         """Propose a command, through the leader if this node is not it, at the next tick."""
@@ -335,26 +324,36 @@ class Replica(SyncObj):
         - A refusal may carry the leader's reason, which PySyncObj would drop.
         - Of two leaders in one term, the second is none: there was one election.
         - The questions and answers of a canvass are ours.
+        - Who has no vote here must neither be counted nor disturb a leader.
         """
-        kind = message["type"]
-        if kind == "request_pre_vote":
-            self._answer_canvass(node, message)
+        if self._is_to_be_dropped(node, message) or self._is_ours(node, message):
             return
-        if kind == "response_pre_vote":
-            self._count_agreement(node, message)
-            return
-        if kind == "response_vote" and self._is_counted(node, message):
-            return
-        if kind == "next_node_idx" and message["success"] and self._is_ahead(message):
-            return
-        if kind == "apply_command_response" and "reason" in message:
-            self._answer(message["request_id"], message["reason"], message["error"])
-            return
-        if kind == "append_entries":
-            if self._is_usurped(node, message):
-                return
+        if message["type"] == "append_entries":
             message = self._confine(message)
         self._outbox._onMessageReceived(node, message)  # noqa: SLF001
+        self._follow_configuration()
+
+    def _is_to_be_dropped(self, node: PeerNode, message: Message) -> bool:
+        kind = message["type"]
+        return (
+            self._is_beside_the_point(node, kind)
+            or (kind == "response_vote" and self._is_counted(node, message))
+            or (kind == "next_node_idx" and bool(message["success"]) and self._is_ahead(message))
+            or (kind == "append_entries" and self._is_usurped(node, message))
+        )
+
+    def _is_ours(self, node: PeerNode, message: Message) -> bool:
+        """Take what PySyncObj does not know; tell whether it was that."""
+        match message["type"]:
+            case "request_pre_vote":
+                self._answer_canvass(node, message)
+            case "response_pre_vote":
+                self._count_agreement(node, message)
+            case "apply_command_response" if "reason" in message:
+                self._answer(message["request_id"], message["reason"], message["error"])
+            case _:
+                return False
+        return True
 
     def _is_counted(self, node: PeerNode, message: Message) -> bool:
         term, voters = self._counted_votes
@@ -432,13 +431,6 @@ class Replica(SyncObj):
             return None
         return leader if isinstance(leader, PeerNode) else None
 
-    def hears_leader(self) -> bool:
-        """Tell whether a leader was heard not so long ago."""
-        return self._heard_leader_within(self._parts.profile.forget_leader_s)
-
-    def _heard_leader_within(self, seconds: float) -> bool:
-        return monotonic() - self._leader_heard_at < seconds
-
     def is_heard_by_majority(self) -> bool:
         """Tell whether a majority, this leader included, answered within the fallback time."""
         since = monotonic() - self._parts.profile.leader_fallback_s
@@ -450,6 +442,8 @@ class Replica(SyncObj):
     # Overridden
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> object:  # noqa: N802
+        if command[:1] == CONFIGURATION:
+            return self._parts.apply(decode_entry(command)[1])
         return self._parts.apply(command[1:]) if command[:1] == bytes([REGULAR]) else None
 
     def _SyncObj__getEntries(  # noqa: N802

@@ -6,7 +6,7 @@ Not here: reading cluster.toml (`config.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rbcluster.core.ids import ClusterId, NodeId
@@ -21,8 +21,22 @@ Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Founding:
+    """How a cluster comes to be whose members may change: by one node alone, which lets others in.
+
+    It founds only while a majority of those that were named as voters is up and was founded by
+    nobody: so it can't found a second cluster after it has lost its disk.
+    """
+
+    voters: frozenset[NodeId]  # named as voters, the founder among them
+    founder: NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaftSettings:
-    """One node's part in the cluster.
+    """One node's part in the cluster, as it is told at its first start.
+
+    Without `founding`, those are the voters once and for all: tests and benchmarks need no more.
 
     :raises ValueError: if the parts contradict each other.
     """
@@ -36,14 +50,15 @@ class RaftSettings:
     profile: RaftProfile = LAN
     via: HostPort | None = None  # a SOCKS 5 proxy through which every peer is dialled
     learner: bool = False  # this node follows without a vote
-    learners: frozenset[NodeId] = frozenset()  # nodes that may connect as learners
     sync: bool = True  # wait for the disk; without it a power loss may undo what was acknowledged
     disk: Disk = POSIX_DISK  # another one is for tests
+    learners: Mapping[NodeId, Address] = field(default_factory=dict)  # the other ones
+    founding: Founding | None = None  # the voters are what the log says
 
     def __post_init__(self) -> None:
         if self.node in self.peers:
             raise ValueError(f"{self.node} is listed among its own peers")
-        if self.learners & {self.node, *self.peers}:
+        if self.learners.keys() & {self.node, *self.peers}:
             raise ValueError("a node is listed both as voter and as learner")
         if self.learner and not self.peers:
             raise ValueError(f"learner {self.node} has no voter to follow")
@@ -59,6 +74,14 @@ class RaftSettings:
             disk=self.disk,
         )
 
-    def dials(self, peer: NodeId) -> bool:
-        """Tell who of a pair opens their one connection: a learner, else the first by name."""
-        return self.learner or self.node < peer
+    @property
+    def told(self) -> Mapping[NodeId, Address]:
+        """Where all other nodes are reached."""
+        return {**self.learners, **self.peers}
+
+    @property
+    def static_voters(self) -> frozenset[NodeId]:
+        """Who votes where no log says so: nobody in a cluster that is founded."""
+        if self.founding is not None:
+            return frozenset()
+        return frozenset(self.peers) | (frozenset() if self.learner else {self.node})

@@ -86,6 +86,11 @@ class SnapshotStore(Generic[S, V]):
         """Last but one and last entry that the snapshot covers, or None without a snapshot."""
         return None if self._current is None else (self._current.previous, self._current.last)
 
+    @property
+    def state(self) -> S | None:
+        """The state that the snapshot holds, or None without a snapshot."""
+        return None if self._current is None else self._current.state
+
     def _decode(self, data: bytes) -> _Snapshot[S]:
         match decode_records(data, self.path):
             case [("rbcluster snapshot", 1, bytes(cluster)), _] if cluster != self._cluster.raw:

@@ -48,6 +48,16 @@ def load_contexts(files: TlsFiles, node: NodeId) -> TlsContexts:
     return TlsContexts(server=server, client=_context(ssl.PROTOCOL_TLS_CLIENT, files))
 
 
+def reload_contexts(contexts: TlsContexts, files: TlsFiles, node: NodeId) -> None:
+    """Have contexts that are in use show the certificate that is on disk now.
+
+    :raises ConfigError: if it can't be used, or is another node's.
+    """
+    _check_own_name(files.cert, node)
+    for context in (contexts.server, contexts.client):
+        _load_own(context, files)
+
+
 def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -58,6 +68,11 @@ def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
             f"{files.ca} is no usable certificate of the cluster's authority ({error}): "
             "copy ca.crt from where `rbcluster init` was run"
         ) from error
+    _load_own(context, files)
+    return context
+
+
+def _load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
     try:
         context.load_cert_chain(files.cert, files.key)
     except (OSError, ValueError) as error:
@@ -65,7 +80,6 @@ def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
             f"{files.cert} and {files.key} are no usable pair ({error}): "
             "copy both again from where `rbcluster init` was run"
         ) from error
-    return context
 
 
 def _check_own_name(path: Path, node: NodeId) -> None:

@@ -19,7 +19,7 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -32,9 +32,9 @@ from rbcluster.raft.frames import FrameError, FrameKind, Hello
 from rbcluster.raft.gate import Gate, TurnedAway, source_of
 from rbcluster.raft.limits import LISTEN_BACKLOG
 from rbcluster.raft.link import Link, describe
-from rbcluster.raft.settings import RaftSettings
+from rbcluster.raft.settings import Address, RaftSettings
 from rbcluster.raft.throttle import Throttle
-from rbcluster.raft.tls import TlsContexts, load_contexts, peer_node
+from rbcluster.raft.tls import TlsContexts, load_contexts, peer_node, reload_contexts
 from rbcluster.socks import connect_through
 
 logger = logging.getLogger(__name__)
@@ -47,8 +47,11 @@ _FAILURES = (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError)
 class MeshListener(Protocol):
     """Who is told what happens on the mesh; in the loop, and never for a link that is down."""
 
-    def link_up(self, peer: NodeId) -> None:
-        """A peer can be reached."""
+    def greeting(self) -> Hello:
+        """Return what this node says of itself."""
+
+    def link_up(self, peer: NodeId, hello: Hello) -> None:
+        """A peer can be reached; what it said of itself."""
 
     def link_down(self, peer: NodeId) -> None:
         """A peer can be reached no longer."""
@@ -85,6 +88,12 @@ class Links(Protocol):
     def send(self, peer: NodeId, kind: FrameKind, payload: object) -> bool:
         """Queue a frame for a peer; False if there is no link to it."""
 
+    def set_peers(self, dialled: Mapping[NodeId, Address], welcome: frozenset[NodeId]) -> None:
+        """Dial these, let those in, and cut all others off."""
+
+    def reload_certificate(self) -> None:
+        """Show the certificate on disk to whoever connects from now on."""
+
 
 MakeMesh = Callable[[RaftSettings, MeshListener], Links]
 """Makes the links of one node, not yet started."""
@@ -101,6 +110,10 @@ class Mesh:
         self._down_at: dict[NodeId, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._gate = Gate(listener.turned_away)
+        self._dialled: dict[NodeId, tuple[Address, asyncio.Task[None]]] = {}
+        self._peers: Mapping[NodeId, Address] = {}
+        self._welcome: frozenset[NodeId] = frozenset()
+        self._contexts: TlsContexts | None = None
         self._throttle = Throttle()
 
     @property
@@ -119,9 +132,35 @@ class Mesh:
         accepting = self._spawn(self._accept_all(server, contexts))
         accepting.add_done_callback(lambda _: server.close())  # also if it never gets to begin
         self._spawn(self._keep_alive())
-        for peer in self._settings.peers:
-            if self._settings.dials(peer):
-                self._spawn(self._dial_again_and_again(peer, contexts))
+        self._contexts = contexts
+        self.set_peers(self._peers, self._welcome)
+
+    def reload_certificate(self) -> None:
+        """Show the certificate on disk to whoever connects from now on.
+
+        :raises ConfigError: if it can't be used.
+        """
+        if self._contexts is not None:
+            reload_contexts(self._contexts, self._settings.tls, self._settings.node)
+
+    def set_peers(self, dialled: Mapping[NodeId, Address], welcome: frozenset[NodeId]) -> None:
+        """Dial these, let those in, and cut all others off."""
+        self._peers, self._welcome = dialled, welcome
+        if self._contexts is None:
+            return
+        for peer, (address, task) in tuple(self._dialled.items()):
+            if dialled.get(peer) != address:
+                task.cancel()
+                del self._dialled[peer]
+        for peer, address in dialled.items():
+            if peer not in self._dialled:
+                work = self._dial_again_and_again(peer, address, self._contexts)
+                self._dialled[peer] = (address, self._spawn(work))
+        for peer, link in tuple(self._links.items()):
+            if peer not in welcome:
+                logger.info("link cut node=%s: it is no member", peer)
+                link.abort()
+                self._forget(peer, link)
 
     async def _listen(self) -> socket.socket:
         host, port = self._settings.listen
@@ -180,17 +219,19 @@ class Mesh:
 
     # Dialling
 
-    async def _dial_again_and_again(self, peer: NodeId, contexts: TlsContexts) -> None:
+    async def _dial_again_and_again(
+        self, peer: NodeId, address: Address, contexts: TlsContexts
+    ) -> None:
         profile = self._settings.profile
         pause_s = profile.redial_min_s
         complaint = Complaint(logger, f"no link with {peer}")
         now = asyncio.get_running_loop().time
         while True:
             try:
-                link = await self._dial(peer, contexts)
+                link, hello = await self._dial(peer, address, contexts)
                 pause_s = profile.redial_min_s
                 complaint.note("", now=Monotonic(now()))
-                await self._run(peer, link)
+                await self._run(peer, link, hello)
             except _FAILURES as error:
                 complaint.note(describe(error), now=Monotonic(now()))
             except Exception:  # else this peer would never be dialled again
@@ -198,25 +239,28 @@ class Mesh:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
             pause_s = min(2 * pause_s, profile.redial_max_s)
 
-    async def _dial(self, peer: NodeId, contexts: TlsContexts) -> Link:
+    async def _dial(
+        self, peer: NodeId, address: Address, contexts: TlsContexts
+    ) -> tuple[Link, Hello]:
         async with asyncio.timeout(self._settings.profile.connect_timeout_s):
-            reader, writer = await self._open_connection(peer, contexts.client)
+            reader, writer = await self._open_connection(peer, address, contexts.client)
             link = Link(reader, writer)
             try:
                 _expect_name(peer_node(writer.get_extra_info("ssl_object")), peer)
-                link.send(FrameKind.HELLO, self._hello().to_wire())
+                link.send(FrameKind.HELLO, self._listener.greeting().to_wire())
                 hello = Hello.from_wire((await link.receive_first()).payload)
                 _expect_name(hello.node, peer)
+                self._expect_cluster(hello)
                 await self._settle(peer)
             except BaseException:
                 link.abort()
                 raise
-        return link
+        return link, hello
 
     async def _open_connection(
-        self, peer: NodeId, context: ssl.SSLContext
+        self, peer: NodeId, address: Address, context: ssl.SSLContext
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        host, port = self._settings.peers[peer]
+        host, port = address
         if (via := self._settings.via) is None:
             return await asyncio.open_connection(host, port, ssl=context, server_hostname=peer.name)
         connection = await connect_through(via, HostPort(host, port), user=peer.name)
@@ -228,8 +272,12 @@ class Mesh:
             connection.close()
             raise
 
-    def _hello(self) -> Hello:
-        return Hello(self._settings.node, self._settings.learner)
+    def _expect_cluster(self, hello: Hello) -> None:
+        if hello.cluster != self._settings.cluster:
+            raise FrameError(
+                f"it is of cluster {hello.cluster}, not of {self._settings.cluster}: a restored "
+                "cluster is another one, and every node must be of the same"
+            )
 
     # Accepting
 
@@ -257,7 +305,7 @@ class Mesh:
         attempt = asyncio.current_task()
         assert attempt is not None
         try:
-            peer, link = await self._accept(connection, contexts)
+            peer, link, hello = await self._accept(connection, contexts)
         except _FAILURES as error:
             self._gate.fail(error)
             self._warn(f"a connection from {source}", error)
@@ -265,13 +313,13 @@ class Mesh:
         finally:
             self._gate.leave(attempt)
         try:
-            await self._run(peer, link)
+            await self._run(peer, link, hello)
         except _FAILURES as error:
             self._warn(str(peer), error)
 
     async def _accept(
         self, connection: socket.socket, contexts: TlsContexts
-    ) -> tuple[NodeId, Link]:
+    ) -> tuple[NodeId, Link, Hello]:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
@@ -288,22 +336,23 @@ class Mesh:
                 hello = Hello.from_wire((await link.receive_first()).payload)
                 self._admit(peer, hello)
                 await self._settle(peer)
-                link.send(FrameKind.HELLO, self._hello().to_wire())
+                link.send(FrameKind.HELLO, self._listener.greeting().to_wire())
             except BaseException:
                 link.abort()
                 raise
-        return peer, link
+        return peer, link, hello
 
     def _admit(self, peer: NodeId, hello: Hello) -> None:
-        """Check that a certified node may connect, in the role that it claims."""
+        """Check that a certified node may connect."""
         _expect_name(hello.node, peer)
-        is_learner = peer in self._settings.learners
-        if not is_learner and peer not in self._settings.peers:
-            raise FrameError(f"{peer} is no member of this cluster: add it to cluster.toml")
-        if hello.is_learner is not is_learner:
-            raise FrameError(f"{peer} claims another role than cluster.toml gives it")
-        if not is_learner and self._settings.dials(peer):
+        self._expect_cluster(hello)
+        self._expect_member(peer)
+        if self._settings.node < peer:
             raise FrameError(f"{peer} dialled, though this node is to dial it")
+
+    def _expect_member(self, peer: NodeId) -> None:
+        if peer not in self._welcome:
+            raise FrameError(f"{peer} is no member of this cluster: rbcluster add makes it one")
 
     # Links
 
@@ -316,15 +365,18 @@ class Mesh:
         since = asyncio.get_running_loop().time() - self._down_at.get(peer, float("-inf"))
         await asyncio.sleep(max(0.0, self._settings.profile.append_s - since))
 
-    async def _run(self, peer: NodeId, link: Link) -> None:
+    async def _run(self, peer: NodeId, link: Link, hello: Hello) -> None:
         """Hold a link until it ends, and say why it did by raising that."""
+        if peer not in self._welcome:  # it was removed meanwhile
+            link.abort()
+            self._expect_member(peer)
         older = self._links.get(peer)
         if older is not None:  # it came up while this one waited
             older.abort()
             self._forget(peer, older)
         self._links[peer] = link
         logger.info("link up node=%s", peer)
-        self._listener.link_up(peer)
+        self._listener.link_up(peer, hello)
         try:
             await link.receive_all(self._deliver_from(peer))
         except asyncio.CancelledError:

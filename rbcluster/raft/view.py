@@ -6,10 +6,11 @@ on it must commit something first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
-from rbcluster.core.ids import LogIndex, NodeId, Term
+from rbcluster.core.ids import Incarnation, LogIndex, NodeId, Term
 
 
 class Role(Enum):
@@ -30,6 +31,7 @@ class RaftView:
     term: Term
     commit_index: LogIndex
     last_applied: LogIndex
-    voters: tuple[NodeId, ...]  # sorted; with this node unless it is a learner
+    voters: tuple[NodeId, ...]  # sorted, by the last configuration in this node's log
     connected: frozenset[NodeId]  # peers with an authenticated link, learners too
     has_quorum: bool  # a leader: heard by a majority; others: hear a leader
+    storages: Mapping[NodeId, Incarnation] = field(default_factory=dict)  # own, and connected ones

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, Incarnation, NodeId
 from rbcluster.raft.frames import Frame, FrameKind, Hello, encode_frame, read_frame
 from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_FRAME_BYTES, OUT_BUFFER_CAP_BYTES
 from rbcluster.raft.profile import RaftProfile
@@ -18,6 +18,7 @@ from rbcluster.raft.tls import TlsFiles, load_contexts
 from rbcluster.raft.transport import Mesh
 from tests.shared.certificates import tls_files
 from tests.shared.local_cluster import (
+    CLUSTER,
     LIMIT_S,
     PATIENT,
     Engine,
@@ -27,11 +28,18 @@ from tests.shared.local_cluster import (
     running,
 )
 
-# The forger is `a`, which dials; the victim `b` waits for it. Node `c` is never there. Of the
+# The forger is `a`, or learner `al`, which dial; the victim `b` waits. Node `c` is never there.
 # others that are certified, `l` is a learner, and `d` no member.
-A, B, C, D, L = (NodeId(name) for name in "abcdl")
+A, B, C, D, L = (NodeId(name) for name in ("a", "b", "c", "d", "al"))
 HASTY_GREETING = replace(PATIENT, greet_timeout_s=0.5)
 HASTY_LINK = replace(PATIENT, ping_s=0.1, link_timeout_s=0.5)
+
+
+def hello(node: NodeId) -> Hello:
+    cluster, incarnation = CLUSTER, Incarnation(bytes(16))
+    return Hello(node, cluster, incarnation, is_founded=True)
+
+
 APPEND = {
     "type": "append_entries",
     "term": 5,
@@ -52,9 +60,9 @@ class Forger:
     def send(self, sequence: int, kind: FrameKind, payload: object) -> None:
         self.writer.write(encode_frame(Frame(sequence, kind, payload)))
 
-    async def greet(self, node: NodeId = A, *, is_learner: bool = False) -> None:
+    async def greet(self, node: NodeId = A) -> None:
         """Greet, and wait for the answer."""
-        self.send(1, FrameKind.HELLO, Hello(node, is_learner).to_wire())
+        self.send(1, FrameKind.HELLO, hello(node).to_wire())
         frame = await asyncio.wait_for(read_frame(self.reader, 1000), LIMIT_S)
         assert Hello.from_wire(frame.payload).node == B
 
@@ -100,10 +108,10 @@ class Scene:
 @pytest.fixture
 async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     profile: RaftProfile = getattr(request, "param", PATIENT)
-    everyone = make_settings(tmp_path, "abcd", learners="l", profile=profile)
+    everyone = make_settings(tmp_path, "abcd", learners=[L.name], profile=profile)
     victim = everyone[B]
     peers = {node: victim.peers[node] for node in (A, C)}
-    cluster = LocalCluster({B: replace(victim, peers=peers, learners=frozenset({L}))})
+    cluster = LocalCluster({B: replace(victim, peers=peers, learners={L: everyone[L].listen})})
     async with running(cluster):
         scene = Scene(cluster)
         scene.files = {node: each.tls for node, each in everyone.items()}
@@ -128,20 +136,21 @@ async def test_a_member_can_only_be_itself(
     scene: Scene, certificate: NodeId, claims: NodeId
 ) -> None:
     async with scene.forger(scene.files[certificate], certificate) as forger:
-        forger.send(1, FrameKind.HELLO, Hello(claims, is_learner=False).to_wire())
+        forger.send(1, FrameKind.HELLO, hello(claims).to_wire())
         assert await forger.is_cut_off()
     assert scene.victim.view.connected == frozenset()
 
 
-async def test_a_voter_can_not_come_as_a_learner(scene: Scene) -> None:
+async def test_a_node_of_another_cluster_is_cut_off(scene: Scene) -> None:
     async with scene.forger(scene.member()) as forger:
-        forger.send(1, FrameKind.HELLO, Hello(A, is_learner=True).to_wire())
+        foreign = replace(hello(A), cluster=ClusterId(b"r" * 16))
+        forger.send(1, FrameKind.HELLO, foreign.to_wire())
         assert await forger.is_cut_off()
 
 
 async def test_a_peer_that_this_node_dials_can_not_dial_it(scene: Scene) -> None:
     async with scene.forger(scene.files[C], C) as forger:
-        forger.send(1, FrameKind.HELLO, Hello(C, is_learner=False).to_wire())
+        forger.send(1, FrameKind.HELLO, hello(C).to_wire())
         assert await forger.is_cut_off()
 
 
@@ -204,15 +213,17 @@ async def test_a_forged_message_ends_the_link_and_changes_nothing(
     ],
     ids=lambda message: message["type"],
 )
-async def test_a_learner_that_acts_as_a_voter_is_cut_off(
+async def test_a_learner_that_acts_as_a_voter_is_passed_over(
     scene: Scene, message: dict[str, object]
 ) -> None:
-    before = scene.victim.view
     async with scene.forger(scene.files[L], L) as forger:
-        await forger.greet(L, is_learner=True)
+        await forger.greet(L)
+        await eventually(lambda: scene.victim.view.connected == {L}, "the link is up")
+        before = scene.victim.view
         forger.send(2, FrameKind.RAFT, message)
-        assert await forger.is_cut_off()
-    await eventually(lambda: scene.victim.view == before, "all is as before")
+        forger.send(3, FrameKind.AGENT, b"later")
+        await eventually(lambda: bool(scene.cluster.messages), "what came later is heard")
+        assert scene.victim.view == before
 
 
 @pytest.mark.parametrize(
@@ -220,7 +231,7 @@ async def test_a_learner_that_acts_as_a_voter_is_cut_off(
     [
         (MAX_FRAME_BYTES + 1).to_bytes(4, "big"),
         b"\0\0\0\x01\xc1",
-        encode_frame(Frame(2, FrameKind.HELLO, Hello(A, is_learner=False).to_wire())),
+        encode_frame(Frame(2, FrameKind.HELLO, hello(A).to_wire())),
     ],
     ids=["too long", "no msgpack", "second greeting"],
 )
@@ -275,9 +286,9 @@ async def test_a_link_is_not_up_again_before_an_append_period_has_passed(
     for name in ("link_up", "link_down"):
         take = getattr(scene.victim, name)
 
-        def note(peer: NodeId, name: str = name, take: Callable[[NodeId], None] = take) -> None:
+        def note(*told: object, name: str = name, take: Callable[..., None] = take) -> None:
             changes.append((name, loop.time()))
-            take(peer)
+            take(*told)
 
         monkeypatch.setattr(scene.victim, name, note)
     for _ in range(3):

@@ -26,7 +26,7 @@ from rbcluster.core.commands import (
     SetPresence,
     TakeOffice,
 )
-from rbcluster.core.ids import NodeId, Term, UnixMs
+from rbcluster.core.ids import ClusterId, NodeId, Term, UnixMs
 from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reservation, Role
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
@@ -70,8 +70,10 @@ def point(relay: int, key: int | None = None) -> IntroPoint:
     )
 
 
+CLUSTER = ClusterId(b"c" * 16)
 SEED = SeedCluster(
     name="demo",
+    cluster_id=CLUSTER,
     members=tuple(
         Member(node=node, address=f"127.0.0.1:{7000 + number}", role=role)
         for number, (node, role) in enumerate(

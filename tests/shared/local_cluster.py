@@ -75,7 +75,7 @@ def make_settings(
             tls=tls[node],
             profile=profile,
             learner=node in followers,
-            learners=frozenset(followers) - {node},
+            learners={other: addresses[other] for other in followers if other != node},
         )
         for node in addresses
     }

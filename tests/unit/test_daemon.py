@@ -21,7 +21,7 @@ from rbcluster.api.client import NoDaemon, fetch_status
 from rbcluster.cli.main import main
 from rbcluster.config import Config, NodePaths, load_config
 from rbcluster.core.ids import NodeId
-from rbcluster.core.state import Member, Policy, Role
+from rbcluster.core.state import Member, Policy, Role, Wish
 from rbcluster.endpoint import HostPort
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.lab.node_process import COMMAND
@@ -31,6 +31,7 @@ from rbcluster.raft.batches import PAYLOAD_BYTES, RESERVE_BYTES
 from rbcluster.raft.disk import SECTOR_BYTES
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.profile import WAN
+from rbcluster.raft.settings import Founding
 from rbcluster.raft.storage import StoragePlace, open_storage
 from rbcluster.tor.key_directory import SECRET_KEY_NAME, read_secret_key, write_key_directory
 from rbcluster.tor.settings import TorMode
@@ -102,26 +103,27 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Made:
 # --- from cluster.toml to what each part takes
 
 
-def test_each_voter_dials_the_other_voters_and_lets_learners_in(three: Made) -> None:
+def test_a_node_is_told_where_the_others_are_and_who_founds_the_cluster(three: Made) -> None:
     three.edit('name = "c"', 'name = "c"\nrole = "learner"')
     paths = three.config.node(A).paths
     settings = daemon._raft_settings(three.config, A, paths)
     assert (settings.node, settings.listen) == (A, ("127.0.0.1", 7000))
     assert settings.peers == {B: ("127.0.0.1", 7001)}
     assert not settings.learner
-    assert settings.learners == {C}
+    assert settings.learners == {C: ("127.0.0.1", 7002)}
+    assert settings.founding == Founding(voters=frozenset({A, B}), founder=A)
     assert settings.data_dir == settings.storage.directory == paths.raft_dir
     assert settings.cluster == settings.storage.cluster == three.config.cluster.id
     assert settings.tls.key == paths.tls_dir / "node.key"
     assert settings.sync
 
 
-def test_learner_dials_every_voter_and_no_other_learner(three: Made) -> None:
+def test_a_learner_is_told_the_same(three: Made) -> None:
     for name in "bc":
         three.edit(f'name = "{name}"', f'name = "{name}"\nrole = "learner"')
     settings = daemon._raft_settings(three.config, C, three.config.node(C).paths)
     assert settings.learner
-    assert settings.learners == {B}
+    assert settings.learners == {B: ("127.0.0.1", 7001)}
     assert settings.peers == {A: ("127.0.0.1", 7000)}
 
 
@@ -189,7 +191,7 @@ def test_seed_says_what_cluster_toml_does(three: Made) -> None:
     assert seed.members == (
         Member(node=A, address="127.0.0.1:7000"),
         Member(node=B, address="127.0.0.1:7001"),
-        Member(node=C, address="127.0.0.1:7002", role=Role.LEARNER, weight=3),
+        Member(node=C, address="127.0.0.1:7002", role=Role.LEARNER, weight=3, wish=Wish.LEARNER),
     )
     assert seed.services == {three.config.services[0].address: "web"}
     assert seed.policy == Policy(max_intro_points=7, shuffle_seed=seed.policy.shuffle_seed)
@@ -375,7 +377,10 @@ def leads(document: StatusDocument) -> bool:
 
 async def test_status_is_answered_though_tor_cannot_start_and_says_why(made: Made) -> None:
     async with running(made) as node:
-        document = await node.until(lambda d: leads(d) and d["health"] == "degraded")
+        document = await node.until(
+            lambda d: leads(d) and "does not tell a Tor version" in str(d["nodes"][0]["faults"])
+        )
+        assert document["health"] == "degraded"
         assert (document["self"], document["cluster"]["name"]) == ("a", "test")
         (status,) = document["nodes"]
         assert (status["state"], status["can_publish"]) == ("leader", False)

@@ -54,9 +54,16 @@ class SyncObj:
     _SyncObj__connectedNodes: set[Node]
     _SyncObj__lastResponseTime: dict[Node, float]
     _SyncObj__newAppendEntriesTime: float
+    _SyncObj__noopIDx: int
+    _SyncObj__otherNodes: set[Node]
     _SyncObj__raftElectionDeadline: float
     _SyncObj__raftMatchIndex: dict[Node, int]
+    _SyncObj__raftLeader: Node | None
+    _SyncObj__raftMatchIndex: dict[Node, int]
+    _SyncObj__raftNextIndex: dict[Node, int]
     _SyncObj__raftState: int
+    _SyncObj__readonlyNodes: set[Node]
+    _SyncObj__selfNode: Node | None
     _SyncObj__serializer: Any
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> Any: ...

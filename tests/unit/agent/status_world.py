@@ -20,7 +20,7 @@ from rbcluster.core.commands import (
 )
 from rbcluster.core.ids import LogIndex, NodeId, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor, derive_slot_rings, plan
-from rbcluster.core.state import ClusterState, Member, Policy, Reservation, Role
+from rbcluster.core.state import ClusterState, Member, Policy, Reservation, Role, Wish
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.intro_point import ServiceTraits
@@ -39,7 +39,9 @@ RINGS = derive_slot_rings(consensus())
 SEED = SeedCluster(
     name="world",
     members=tuple(
-        Member(node=node, address=f"{node}:1", role=Role.LEARNER if node == EVE else Role.VOTER)
+        Member(node=node, address=f"{node}:1", role=Role.LEARNER, wish=Wish.LEARNER)
+        if node == EVE
+        else Member(node=node, address=f"{node}:1")
         for node in (ADA, BOB, CYD, EVE)
     ),
     services={SITE: "site"},

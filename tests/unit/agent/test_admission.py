@@ -10,9 +10,21 @@ import pytest
 
 from rbcluster.agent.admission import refusal
 from rbcluster.core.codec import encode_command
-from rbcluster.core.commands import Command, RaiseSchema, ReportIntroPoints
-from rbcluster.core.ids import NodeId, Term, UnixMs
-from rbcluster.core.state import Presence
+from rbcluster.core.commands import (
+    AcceptInvitation,
+    AddMember,
+    ChangeRole,
+    Command,
+    DropMember,
+    Invite,
+    RaiseSchema,
+    ReportIntroPoints,
+    SetAddress,
+    SetWish,
+)
+from rbcluster.core.ids import Incarnation, NodeId, Term, UnixMs
+from rbcluster.core.membership import Sight
+from rbcluster.core.state import Invitation, Presence, Role, Wish
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.consensus_view import ConsensusView
@@ -51,6 +63,14 @@ GOOD = ReportIntroPoints(
 )
 
 
+SIGHT = Sight(  # bob is down
+    myself=ADA,
+    linked=dict.fromkeys((ADA, CYD, builders.EVE), Incarnation(bytes(16))),
+    caught_up=(),
+    keyless=(builders.EVE,),
+)
+
+
 def verdict(
     command: Command, sender: NodeId = BOB, view: ConsensusView | None = VIEW
 ) -> str | None:
@@ -59,7 +79,14 @@ def verdict(
 
 
 def look_at(data: bytes, sender: NodeId = BOB, view: ConsensusView | None = VIEW) -> str | None:
-    return refusal(sender, data, myself=ADA, members=builders.FOUNDED.members, consensus=view)
+    return refusal(
+        sender,
+        data,
+        myself=ADA,
+        members=builders.FOUNDED.members,
+        consensus=view,
+        sight=lambda: SIGHT,
+    )
 
 
 def test_points_that_a_descriptor_of_the_service_lists_are_let_in() -> None:
@@ -142,8 +169,20 @@ def test_bytes_that_are_no_command_are_refused(data: bytes) -> None:
 
 
 DECISIONS = (builders.order_transfer(), builders.drain(), builders.maintenance())
-ONLY_A_LEADERS: tuple[Command, ...] = (
+ABOUT_MEMBERS: tuple[Command, ...] = (
+    SetAddress(node=CYD, address="x:1"),
+    SetWish(node=builders.EVE, wish=Wish.GONE),
+    SetWish(node=BOB, wish=Wish.GONE),  # it is down: two of the other two are up
+    AddMember(node=NodeId("new"), address="n:1", wish=Wish.VOTER, weight=1),
+)
+INVITE = Invite(digest=bytes(32), invitation=Invitation(expires_at=UnixMs(1), role=Wish.VOTER))
+TOKEN = AcceptInvitation(secret=bytes(32), node=NodeId("new"), address="n:1", at=UnixMs(1))
+NEVER_PLAIN: tuple[Command, ...] = (
     builders.SEED,
+    ChangeRole(node=BOB, role=Role.LEARNER, incarnation=None),
+    DropMember(node=BOB),
+)
+ONLY_A_LEADERS: tuple[Command, ...] = (
     builders.take_office(BOB, 2**62),
     builders.set_presence(CYD, Presence.WITHDRAWN, office_node=BOB),
     builders.raise_floor(7, node=BOB),
@@ -157,7 +196,7 @@ ONLY_A_LEADERS: tuple[Command, ...] = (
 
 def test_every_kind_of_command_is_somebodys_to_say() -> None:
     """A new kind belongs into `refusal`, where mypy asks for it, and into the tests here."""
-    said = (GOOD, *DECISIONS, *ONLY_A_LEADERS)
+    said = (GOOD, TOKEN, INVITE, *DECISIONS, *ABOUT_MEMBERS, *NEVER_PLAIN, *ONLY_A_LEADERS)
     assert {type(command) for command in said} == set(get_args(Command))
 
 
@@ -197,3 +236,55 @@ def test_candidate_periods_follow_the_consensus_and_not_the_clock() -> None:
     current, before, after = later.candidate_periods
     assert current.number == NOW.number + 5
     assert (before, after) == (current.previous(), current.next())
+
+
+def wish(node: NodeId, what: Wish) -> SetWish:
+    return SetWish(node=node, wish=what)
+
+
+@pytest.mark.parametrize("command", ABOUT_MEMBERS, ids=lambda command: type(command).__name__)
+def test_voter_may_pass_on_what_an_operator_wants_of_the_members(command: Command) -> None:
+    assert verdict(command) is None
+    assert "eve has no vote" in str(verdict(command, sender=builders.EVE))
+
+
+def test_a_wish_that_would_cost_the_quorum_is_not_even_taken_down() -> None:
+    for what in (Wish.LEARNER, Wish.GONE):
+        refused = verdict(wish(CYD, what))
+        assert refused == (
+            "without cyd, no majority of the voters ada, bob would be up: "
+            "start those that are down first"
+        )
+
+
+def test_a_node_that_said_it_has_no_key_is_not_promoted() -> None:
+    members = {
+        **builders.FOUNDED.members,
+        builders.EVE: replace(builders.FOUNDED.members[builders.EVE], wish=Wish.LEARNER),
+    }
+    said = refusal(
+        ADA,
+        encode_command(wish(builders.EVE, Wish.VOTER)),
+        myself=ADA,
+        members=members,
+        consensus=VIEW,
+        sight=lambda: SIGHT,
+    )
+    assert said is not None
+    assert "eve has no usable master key" in said
+
+
+def test_only_a_node_that_can_certify_invites() -> None:
+    assert verdict(INVITE) == "bob has no key to certify nodes with"
+
+
+@pytest.mark.parametrize("command", NEVER_PLAIN, ids=lambda command: type(command).__name__)
+def test_nobody_changes_the_voters_by_a_plain_command(command: Command) -> None:
+    for sender in (ADA, BOB):
+        assert (
+            verdict(command, sender) == "who belongs to the cluster is changed by its leader alone"
+        )
+
+
+def test_whoever_knows_a_token_may_spend_it() -> None:
+    assert verdict(TOKEN, builders.EVE) is None

@@ -16,7 +16,7 @@ from rbcluster.core.commands import (
     SetPresence,
 )
 from rbcluster.core.ids import NodeId, Term, UnixMs
-from rbcluster.core.state import ClusterState, Presence, Role
+from rbcluster.core.state import ClusterState, Presence, Role, Wish
 from rbcluster.lab.cluster import is_without
 from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.view import Role as RaftRole
@@ -180,7 +180,7 @@ ON_A_LEARNER = replace(
         HEALTHY.state,
         members={
             **HEALTHY.state.members,
-            ADA: replace(HEALTHY.state.members[ADA], role=Role.LEARNER),
+            ADA: replace(HEALTHY.state.members[ADA], role=Role.LEARNER, wish=Wish.LEARNER),
         },
     ),
     view=replace(

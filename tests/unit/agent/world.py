@@ -209,6 +209,12 @@ class ModelCluster:
         world.ring()
         return ProposalResult(outcome=Outcome.COMMITTED, verdict=verdict, detail="")
 
+    async def reconfigure(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
+        return await self.propose(command, timeout_s)
+
+    def is_caught_up(self, peer: NodeId) -> bool:
+        return peer in self._world.alive
+
     async def transfer(self, to: NodeId | None, timeout_s: float) -> None:  # noqa: ARG002
         await asyncio.sleep(0.01)
         self._world.num_transfers += 1

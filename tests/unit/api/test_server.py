@@ -36,6 +36,7 @@ STATUS: Any = {
     "nodes": [],
     "services": [],
     "turned_away": {},
+    "notes": [],
 }
 
 

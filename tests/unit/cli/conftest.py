@@ -80,6 +80,7 @@ def make_healthy_document() -> StatusDocument:
         "health": "healthy",
         "problems": [],
         "nodes": [node("a", "follower", 0), node("b", "leader"), node("c", "follower")],
+        "notes": [],
         "services": [
             {
                 "name": "web",

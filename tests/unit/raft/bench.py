@@ -9,7 +9,8 @@ from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.messages import Message
 from rbcluster.raft.profile import LAN
-from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
+from rbcluster.raft.pysyncobj_patch import Replica
+from rbcluster.raft.pysyncobj_voters import ReplicaParts
 from rbcluster.raft.storage import StoragePlace, open_storage
 from tests.shared.ledger import LEDGER, Ledger
 
@@ -33,8 +34,8 @@ class Bench:
         self.replica = Replica(
             ReplicaParts(
                 node=PeerNode("a"),
-                is_learner=False,
-                voters=PEERS,
+                incarnation=self.storage.owner.incarnation,
+                base=lambda: dict.fromkeys(map(NodeId, "abcde")),
                 profile=LAN,
                 journal=self.storage.journal,
                 snapshots=self.storage.snapshots,

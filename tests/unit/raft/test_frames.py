@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, Incarnation, NodeId
 from rbcluster.raft import codec
 from rbcluster.raft.frames import Frame, FrameError, FrameKind, Hello, encode_frame, read_frame
 from rbcluster.raft.limits import MAX_AGENT_BYTES
+
+HELLO = Hello(NodeId("a"), ClusterId(b"c" * 16), Incarnation(b"i" * 16), is_founded=True)
 
 
 async def read(data: bytes, limit: int = 100_000) -> Frame:
@@ -22,7 +24,7 @@ async def read(data: bytes, limit: int = 100_000) -> Frame:
 @pytest.mark.parametrize(
     "frame",
     [
-        Frame(1, FrameKind.HELLO, Hello(NodeId("a"), is_learner=False).to_wire()),
+        Frame(1, FrameKind.HELLO, HELLO.to_wire()),
         Frame(2, FrameKind.PING, None),
         Frame(3, FrameKind.RAFT, {"type": "timeout_now", "term": 3}),
         Frame(2**40, FrameKind.AGENT, bytes(MAX_AGENT_BYTES)),
@@ -67,11 +69,22 @@ async def test_a_body_that_is_no_msgpack_is_refused() -> None:
 
 
 def test_a_greeting_of_another_protocol_version_names_both() -> None:
-    with pytest.raises(FrameError, match="speaks version 9 of the link protocol, this node 1"):
+    with pytest.raises(FrameError, match="speaks version 9 of the link protocol, this node 2"):
         Hello.from_wire((9, "a", False))
+    assert Hello.from_wire(HELLO.to_wire()) == HELLO
 
 
-@pytest.mark.parametrize("payload", [None, (1, "a"), (1, "Not A Name", False), (1, "a", 1)])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        (2, "a"),
+        (2, "Not A Name", bytes(16), bytes(16), True),
+        (2, "a", bytes(15), bytes(16), True),
+        (2, "a", bytes(16), bytes(17), True),
+        (2, "a", bytes(16), bytes(16), 1),
+    ],
+)
 def test_a_malformed_greeting_is_refused(payload: object) -> None:
     with pytest.raises(FrameError, match="greeting is malformed"):
         Hello.from_wire(payload)

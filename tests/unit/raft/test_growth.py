@@ -18,7 +18,8 @@ from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.profile import LAN
-from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
+from rbcluster.raft.pysyncobj_patch import Replica
+from rbcluster.raft.pysyncobj_voters import ReplicaParts
 from rbcluster.raft.storage import StoragePlace, open_storage
 from tests.shared.builders import (
     HSDIRS,
@@ -86,8 +87,8 @@ class OnlyVoter:
         self.replica = Replica(
             ReplicaParts(
                 node=PeerNode("ada"),
-                is_learner=False,
-                voters=[],
+                incarnation=self.storage.owner.incarnation,
+                base=lambda: {NodeId("ada"): None},
                 profile=profile,
                 journal=self.storage.journal,
                 snapshots=self.storage.snapshots,

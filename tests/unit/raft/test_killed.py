@@ -18,7 +18,8 @@ from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.profile import LAN
-from rbcluster.raft.pysyncobj_patch import Replica, ReplicaParts
+from rbcluster.raft.pysyncobj_patch import Replica
+from rbcluster.raft.pysyncobj_voters import ReplicaParts
 from rbcluster.raft.storage import Storage, StoragePlace, open_storage
 from tests.shared.ledger import LEDGER, Ledger
 
@@ -51,8 +52,8 @@ def only_voter(directory: Path) -> tuple[Replica, MachineState[Ledger, int]]:
     return Replica(
         ReplicaParts(
             node=PeerNode("a"),
-            is_learner=False,
-            voters=[],
+            incarnation=storage.owner.incarnation,
+            base=lambda: {NodeId("a"): None},
             profile=PROFILE,
             journal=storage.journal,
             snapshots=storage.snapshots,

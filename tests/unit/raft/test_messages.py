@@ -8,7 +8,6 @@ from rbcluster.raft.limits import MAX_COMMAND_BYTES, MAX_ENTRIES_PER_MESSAGE, MA
 from rbcluster.raft.messages import (
     BETWEEN_VOTERS,
     FROM_LEARNER,
-    TO_LEARNER,
     Message,
     MessageError,
     check_message,
@@ -120,13 +119,6 @@ def test_a_learner_can_neither_lead_nor_vote(message: Message) -> None:
     with pytest.raises(MessageError, match="not for this sender"):
         check_message(message, FROM_LEARNER)
     assert check_message(NEXT, FROM_LEARNER) is NEXT
-
-
-@pytest.mark.parametrize("message", [VOTE, PRE_VOTE, NEXT, APPLY])
-def test_a_learner_takes_only_what_a_follower_without_vote_needs(message: Message) -> None:
-    with pytest.raises(MessageError, match="not for this sender"):
-        check_message(message, TO_LEARNER)
-    assert check_message(APPEND, TO_LEARNER) is APPEND
 
 
 WIRE = st.recursive(

@@ -7,7 +7,7 @@ import pytest
 
 from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.raft.profile import LAN, PROFILES, RaftProfile
-from rbcluster.raft.settings import RaftSettings
+from rbcluster.raft.settings import Founding, RaftSettings
 from rbcluster.raft.tls import TlsFiles
 
 A, B, L = NodeId("a"), NodeId("b"), NodeId("l")
@@ -22,23 +22,20 @@ SETTINGS = RaftSettings(
 )
 
 
-def test_exactly_one_of_a_pair_dials() -> None:
-    other = replace(SETTINGS, node=B, peers={A: ("::1", 1)})
-    assert SETTINGS.dials(B) is not other.dials(A)
-
-
-def test_a_learner_dials_every_voter() -> None:
-    learner = replace(SETTINGS, node=L, learner=True)
-    assert learner.dials(A)
-    assert learner.dials(B)
+def test_the_voters_are_those_it_was_told_of_unless_the_log_says_so() -> None:
+    assert SETTINGS.static_voters == {A, B}
+    assert replace(SETTINGS, learner=True).static_voters == {B}
+    founding = Founding(voters=frozenset({A, B}), founder=A)
+    assert replace(SETTINGS, founding=founding).static_voters == set()
+    assert replace(SETTINGS, learners={L: ("::1", 3)}).told == {B: ("::1", 2), L: ("::1", 3)}
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"peers": {A: ("::1", 1)}},
-        {"learners": frozenset({B})},
-        {"learners": frozenset({A})},
+        {"learners": {B: ("::1", 3)}},
+        {"learners": {A: ("::1", 3)}},
         {"learner": True, "peers": {}},
     ],
 )

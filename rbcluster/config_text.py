@@ -1,0 +1,46 @@
+"""A configuration as the text of a cluster.toml: what a cluster or a new node begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbcluster.config import Config, NodeConfig
+from rbcluster.core.state import Role
+
+
+def encode_config(config: Config) -> str:
+    """Write a cluster.toml. Checked values need no escapes but those of a quoted path.
+
+    What only one node has (its tor, its folders) is not written.
+    """
+    lines = [
+        "# The same file on every node; cluster.toml.example explains every key.",
+        "",
+        "[cluster]",
+        f'name = "{config.cluster.name}"',
+        f'id = "{config.cluster.id}"',
+        f'profile = "{config.cluster.profile.value}"',
+    ]
+    for node in config.nodes:
+        lines += ["", *_node(node)]
+    for service in config.services:
+        lines += ["", "[[service]]", f'name = "{service.name}"', f'address = "{service.address}"']
+        lines.append(f"ports = [{', '.join(_quoted(str(port)) for port in service.ports)}]")
+    return "\n".join([*lines, ""])
+
+
+def _node(node: NodeConfig) -> Iterator[str]:
+    yield "[[node]]"
+    yield f'name = "{node.name}"'
+    yield f'address = "{node.address}"'
+    if node.role is Role.LEARNER:
+        yield 'role = "learner"'
+    if node.weight != 1:
+        yield f"weight = {node.weight}"
+    if node.issuer:
+        yield "issuer = true"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

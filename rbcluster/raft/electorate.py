@@ -1,0 +1,154 @@
+"""Who votes, seen from one node: founding, changes of the voters, and links that follow both.
+
+Between the state machine, whose members say who belongs to the cluster, the replica, which counts
+votes by the log, and the linked peers.
+
+Not here: committing anything (`engine.py`), which change is wanted (`core/membership.py`).
+
+Overview::
+
+    Electorate
+      |- base()              who votes where the log says nothing
+      |- begin(links)        start to keep the links
+      |- follow()            state or log may have changed
+      |- entry_for(command)  a configuration entry, or why it can't be made now
+      +- found_if_due()      become the one voter of a new cluster
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from rbcluster.core.ids import Incarnation, NodeId
+from rbcluster.core.membership import voters_of
+from rbcluster.core.state import Member
+from rbcluster.raft.codec import PeerNode
+from rbcluster.raft.configuration import Configuration, encode_entry
+from rbcluster.raft.frames import Hello
+from rbcluster.raft.linked_peers import LinkedPeers, PeerLinks
+from rbcluster.raft.machine import MachineState
+from rbcluster.raft.pysyncobj_patch import Replica
+from rbcluster.raft.roll import Roll
+from rbcluster.raft.settings import RaftSettings
+from rbcluster.raft.storage import Storage
+
+S = TypeVar("S")
+V = TypeVar("V")
+
+
+class CantReconfigure(Exception):  # noqa: N818 - an answer, not a mistake
+    """A change of the members can't be begun; the text says why."""
+
+
+class Electorate(Generic[S, V]):
+    """What one node knows, and does, about who votes."""
+
+    def __init__(
+        self, settings: RaftSettings, machine: MachineState[S, V], storage: Storage[S, V]
+    ) -> None:
+        self._settings = settings
+        self._machine = machine
+        self._storage = storage
+        self._founded: Configuration = {}  # of a founder, until its first command is in the log
+
+    def base(self) -> Configuration:
+        """Say who votes where the log doesn't: as of the snapshot, or as told at the start."""
+        state = self._storage.snapshots.state
+        if state is not None and (members := self._members_of(state)):
+            return voters_of(members)
+        return self._founded or dict.fromkeys(self._settings.static_voters)
+
+    def _members_of(self, state: S) -> Mapping[NodeId, Member]:
+        """Return who belongs to the cluster; nobody is known where the voters never change."""
+        return {} if self._settings.founding is None else self._machine.members(state)
+
+    def begin(self, replica: Replica, links: PeerLinks) -> None:
+        """Start to keep the links of a replica that was made with this `base`."""
+        self._replica = replica
+        snapshot = self._storage.snapshots.state
+        state = self._machine.current if snapshot is None else snapshot
+        roll = Roll(
+            node=self._settings.node,
+            votes=replica.votes(),
+            configuration=replica.configuration(),
+            configured_at=replica.configured_at(),
+            told=self._settings.told,
+            members=self._members_of(state),
+        )
+        self.peers = LinkedPeers(replica, links, roll)
+
+    def follow(self) -> None:
+        """Let links, and what they count as, follow the state and the log."""
+        members = self._members_of(self._machine.current)
+        self.peers.follow(members or self.peers.members)
+
+    def greeting(self) -> Hello:
+        """Return what this node says of itself on a new link."""
+        return Hello(
+            node=self._settings.node,
+            cluster=self._settings.cluster,
+            incarnation=self._storage.owner.incarnation,
+            is_founded=bool(self._replica.configuration()),
+        )
+
+    @property
+    def storages(self) -> Mapping[NodeId, Incarnation]:
+        """The storage of this node, and of each linked peer."""
+        return {**self.peers.storages, self._settings.node: self._storage.owner.incarnation}
+
+    def is_caught_up(self, peer: NodeId) -> bool:
+        """Tell whether a linked peer has acknowledged, to this leader, all that is committed."""
+        return (
+            self._replica.is_leader()
+            and peer in self.peers.storages
+            and self._replica.holds_all_committed(PeerNode(peer.name))
+        )
+
+    def entry_for(self, command: bytes) -> bytes:
+        """Make the configuration entry of a command, for the log as it is now.
+
+        The command is tried on this node's state first: one that would be refused, or would change
+        more than one vote, never enters the log. docs/decisions/0005 says why the trial holds.
+
+        :raises CantReconfigure: if it would, or this node can't decide that now.
+        """
+        reason = self._replica.reason_against_reconfiguring()
+        if reason is not None:
+            raise CantReconfigure(reason)
+        state, verdict = self._machine.trial(command)
+        members = self._members_of(state)
+        if state is self._machine.current:
+            raise CantReconfigure(f"it changes nothing: {verdict}")
+        before = self._replica.configuration()
+        voters = voters_of(members) if members else before
+        self._check_step(before, voters)
+        return encode_entry(voters, command)
+
+    def _check_step(self, before: Configuration, after: Configuration) -> None:
+        come, gone = after.keys() - before.keys(), before.keys() - after.keys()
+        swapped = [n for n in before.keys() & after.keys() if before[n] not in (None, after[n])]
+        if self._settings.node not in after:
+            raise CantReconfigure("the leader must be among the voters: hand over first")
+        if len(come) + len(gone) > 1 or swapped:
+            raise CantReconfigure("only one vote may change at a time")
+        for node in come:
+            here = self.storages.get(node)
+            if not self.is_caught_up(node) or after[node] not in (None, here):
+                raise CantReconfigure(f"{node} has not caught up")
+
+    def found_if_due(self) -> bool:
+        """Become the one voter of a new cluster, if this node is to found it and nobody has."""
+        founding = self._settings.founding
+        if founding is None or founding.founder != self._settings.node:
+            return False
+        hellos = self.peers.hellos.values()
+        if self._replica.configuration() or any(hello.is_founded for hello in hellos):
+            return False
+        fresh = founding.voters & {founding.founder, *self.peers.hellos}
+        if 2 * len(fresh) <= len(founding.voters):
+            return False
+        self._founded = {founding.founder: self._storage.owner.incarnation}
+        self._replica.stand_alone()
+        self.follow()
+        return True

@@ -1,0 +1,208 @@
+"""Engines over the real state machine, whose members change: each with the keeper that leads it.
+
+The first node founds, as a daemon does; the others are let in. No tor, no publishing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rbcluster.agent.clock import SystemClock
+from rbcluster.agent.office import OfficeKeeper
+from rbcluster.agent.peers import PeerTable
+from rbcluster.agent.wakeup import Wakeup
+from rbcluster.core.codec import encode_command
+from rbcluster.core.commands import AddMember, Command, SeedCluster, SetWish, Verdict
+from rbcluster.core.ids import NodeId
+from rbcluster.core.membership import voters_of
+from rbcluster.core.state import ClusterState, Member, Policy, Role, Wish
+from rbcluster.daemon import STATE_MACHINE
+from rbcluster.errors import StorageError
+from rbcluster.raft.engine import RaftEngine
+from rbcluster.raft.proposal import Outcome, ProposalResult
+from rbcluster.raft.settings import Founding, RaftSettings
+from rbcluster.raft.view import Role as RaftRole
+from tests.shared.local_cluster import LIMIT_S, PATIENT, eventually, make_settings
+
+Engine = RaftEngine[ClusterState, Verdict]
+
+
+def seed_of(settings: Mapping[NodeId, RaftSettings], founding: Founding) -> SeedCluster:
+    """Make the founding command for the nodes that a founding names."""
+    return SeedCluster(
+        name="test",
+        members=tuple(
+            Member(node=node, address=":".join(map(str, settings[node].listen)))
+            for node in sorted(founding.voters)
+        ),
+        services={},
+        policy=Policy(),
+    )
+
+
+class FoundedCluster:
+    """Some nodes, of which `names` found the cluster; the others may be added."""
+
+    def __init__(self, settings: Mapping[NodeId, RaftSettings], names: str) -> None:
+        voters = frozenset(map(NodeId, names))
+        self.founding = Founding(voters=voters, founder=min(voters))
+        self.settings = {node: self._founded(each) for node, each in settings.items()}
+        self.engines: dict[NodeId, Engine] = {}
+        self._keepers: dict[NodeId, asyncio.Task[None]] = {}
+
+    def _founded(self, settings: RaftSettings) -> RaftSettings:
+        """Tell a node of those that found it, and of nobody else."""
+        told = {n: where for n, where in settings.peers.items() if n in self.founding.voters}
+        return replace(settings, peers=told, founding=self.founding)
+
+    async def start(self, *nodes: NodeId) -> None:
+        """Start nodes with what they have on disk."""
+        for node in nodes:
+            engine: Engine = RaftEngine(self.settings[node], STATE_MACHINE)
+            await engine.start()
+            self.engines[node] = engine
+            bell = Wakeup()
+            engine.subscribe(bell.ring)
+            seed = seed_of(self.settings, self.founding)
+            clock = SystemClock()
+            peers = PeerTable(clock.monotonic())
+            keeper = OfficeKeeper(node, engine, peers, clock, bell, seed, lambda: ())
+            self._keepers[node] = asyncio.create_task(keeper.run())
+
+    async def stop(self, *nodes: NodeId) -> None:
+        """Stop nodes."""
+        for node in nodes:
+            keeper = self._keepers.pop(node)
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+            await self.engines.pop(node).stop()
+
+    async def wipe(self, node: NodeId) -> None:
+        """Stop a node, take its disk away, and start it again."""
+        await self.stop(node)
+        shutil.rmtree(self.settings[node].data_dir)
+        await self.start(node)
+
+    async def elect(self, *nodes: NodeId) -> None:
+        """Let nodes stand, one after the other, until one of all that run leads."""
+        async with asyncio.timeout(LIMIT_S):
+            while self.leader is None:
+                for node in nodes:
+                    self.stand(node)
+                    await asyncio.sleep(0.2)
+
+    def kill_at_write(self, node: NodeId, num_writes: int) -> None:
+        """End a node at its disk's next write, or so many later: what it holds back is lost."""
+        storage = self.engines[node]._storage
+        assert storage is not None
+        journal, flush = storage.journal, storage.journal.flush
+        left = num_writes
+
+        def flush_or_die() -> None:
+            nonlocal left
+            if journal._pending:
+                left -= 1
+            if left < 0:
+                raise StorageError("killed")
+            flush()
+
+        journal.flush = flush_or_die  # type: ignore[method-assign]
+
+    def stand(self, node: NodeId) -> None:
+        """Let a node stand for election at once, if it may."""
+        replica = self.engines[node]._replica
+        assert replica is not None
+        replica._SyncObj__raftElectionDeadline = 0
+        replica.tick()
+        self.engines[node]._wake()
+
+    @property
+    def leader(self) -> Engine | None:
+        """The running node that leads and has taken office, if it is one."""
+        for node, engine in self.engines.items():
+            office = engine.state.office
+            if (
+                engine.view.role is RaftRole.LEADER
+                and office
+                and (office.node, office.term)
+                == (
+                    node,
+                    engine.view.term,
+                )
+            ):
+                return engine
+        return None
+
+    async def propose(self, command: Command) -> ProposalResult[Verdict]:
+        """Propose through any node, again as long as nobody can take it."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                engine = self.leader or next(iter(self.engines.values()))
+                result = await engine.propose(encode_command(command), 1.0)
+                if result.outcome in {Outcome.COMMITTED, Outcome.REFUSED}:
+                    return result
+                await asyncio.sleep(0.02)
+
+    async def add(self, node: NodeId, wish: Wish = Wish.VOTER) -> None:
+        """Add a node, and start it."""
+        address = ":".join(map(str, self.settings[node].listen))
+        await self.propose(AddMember(node=node, address=address, wish=wish, weight=1))
+        await self.start(node)
+
+    async def wish(self, node: NodeId, wish: Wish) -> None:
+        """Say what a member is to be."""
+        await self.propose(SetWish(node=node, wish=wish))
+
+    async def until_voters(self, names: str) -> None:
+        """Wait until all running members agree that these vote, each with the storage it has."""
+        wanted = sorted(map(NodeId, names))
+        await eventually(lambda: self._agree_on(wanted), f"{names} vote")
+
+    def _agree_on(self, wanted: list[NodeId]) -> bool:
+        if self.leader is None:
+            return False
+        states = [self.engines[n].state for n in self.leader.state.members if n in self.engines]
+        return all(
+            sorted(voters_of(state.members)) == wanted
+            and all(
+                voters_of(state.members)[node] == self.storage(node)
+                for node in wanted
+                if node in self.engines
+            )
+            for state in states
+        ) and all(
+            list(self.engines[node].view.voters) == wanted
+            for node in self.leader.state.members
+            if node in self.engines
+        )
+
+    def storage(self, node: NodeId) -> object:
+        """The storage that a running node has."""
+        return self.engines[node].view.storages[node]
+
+    def role(self, node: NodeId, role: Role) -> Callable[[], bool]:
+        """Tell whether the leader gives a member this role."""
+
+        def has_role() -> bool:
+            leader = self.leader
+            return leader is not None and leader.state.members[node].role is role
+
+        return has_role
+
+
+@asynccontextmanager
+async def founded(directory: Path, names: str, *, founders: str) -> AsyncIterator[FoundedCluster]:
+    """Lay out nodes, start those that found the cluster, and stop all at the end."""
+    cluster = FoundedCluster(make_settings(directory, names, profile=PATIENT), founders)
+    try:
+        await cluster.start(*sorted(cluster.founding.voters))
+        yield cluster
+    finally:
+        await cluster.stop(*tuple(cluster.engines))

@@ -2,7 +2,7 @@
 
 What an operator wants is a wish; roles and membership itself change only by `ChangeRole` and
 `DropMember`, which the leader puts into configuration entries of the log, one at a time
-(docs/decisions/0005). It tries each on its own state first, so in the log none of them is refused.
+(docs/decisions/0006). It tries each on its own state first, so in the log none of them is refused.
 
 Not here: when a change is safe (`membership.py`), which depends on who is alive.
 """

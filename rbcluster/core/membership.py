@@ -5,7 +5,7 @@ other, as soon as each is safe. So whatever is interrupted, the next leader goes
 that lost its disk comes back the same way: it is no longer who may vote (its storage is of another
 incarnation), so it is made a learner; its wish makes it a voter again once it has caught up.
 
-docs/decisions/0005 says why single-server changes are safe here. Raft thesis 4.1 to 4.3.
+docs/decisions/0006 says why single-server changes are safe here. Raft thesis 4.1 to 4.3.
 
 Overview::
 

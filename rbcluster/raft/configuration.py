@@ -1,13 +1,13 @@
 """Who votes, as the log says it: configuration entries, and which of them counts.
 
 A node uses the last configuration in its log, committed or not, from the moment that it stands
-there; docs/decisions/0005 says why that is safe. A voter is a node with one storage: what comes
+there; docs/decisions/0006 says why that is safe. A voter is a node with one storage: what comes
 back under its name with another one is not that voter.
 
 Layout of such an entry: a type byte, then ``((name, incarnation | None), ...), command`` by
 `codec.py`. The command is the state machine's, and leads to the same voters.
 
-Not here: which change is wanted or safe now (`core/membership.py`), links (`standing.py`).
+Not here: which change is wanted or safe now (`core/membership.py`), links (`roll.py`).
 
 Overview::
 

@@ -109,7 +109,7 @@ class Electorate(Generic[S, V]):
         """Make the configuration entry of a command, for the log as it is now.
 
         The command is tried on this node's state first: one that would be refused, or would change
-        more than one vote, never enters the log. docs/decisions/0005 says why the trial holds.
+        more than one vote, never enters the log. docs/decisions/0006 says why the trial holds.
 
         :raises CantReconfigure: if it would, or this node can't decide that now.
         """

@@ -17,18 +17,21 @@ Overview::
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from rbcluster.core.ids import Incarnation, NodeId
 from rbcluster.core.membership import voters_of
 from rbcluster.core.state import Member
+from rbcluster.errors import SchemaError
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.configuration import Configuration, encode_entry
 from rbcluster.raft.frames import Hello
 from rbcluster.raft.linked_peers import LinkedPeers, PeerLinks
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.pysyncobj_patch import Replica
+from rbcluster.raft.replay import replay
 from rbcluster.raft.roll import Roll
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.storage import Storage
@@ -66,21 +69,37 @@ class Electorate(Generic[S, V]):
     def begin(self, replica: Replica, links: PeerLinks) -> None:
         """Start to keep the links of a replica that was made with this `base`."""
         self._replica = replica
-        snapshot = self._storage.snapshots.state
-        state = self._machine.current if snapshot is None else snapshot
+        self._foreseen_up_to = self._storage.journal[-1][1]
+        self._foreseen = self._foresee()
         roll = Roll(
             node=self._settings.node,
             votes=replica.votes(),
             configuration=replica.configuration(),
-            configured_at=replica.configured_at(),
+            configured_at=replica.configured_as_of(),
             told=self._settings.told,
-            members=self._members_of(state),
+            members=self._foreseen,
         )
         self.peers = LinkedPeers(replica, links, roll)
 
+    def _foresee(self) -> Mapping[NodeId, Member]:
+        """Say who belongs to the cluster if all of the log is committed.
+
+        A node that starts applies nothing before a leader tells it what is committed; and whom it
+        must link with to have one may stand only in what is not applied yet.
+        """
+        if self._settings.founding is None:
+            return {}
+        machine = self._machine.unused()
+        with contextlib.suppress(SchemaError):  # it stops this node when that is applied
+            replay(self._storage.snapshots, self._storage.journal[:], machine)
+        return self._members_of(machine.current)
+
     def follow(self) -> None:
         """Let links, and what they count as, follow the state and the log."""
-        members = self._members_of(self._machine.current)
+        if self._replica.raftLastApplied < self._foreseen_up_to:
+            members = self._foreseen
+        else:
+            members = self._members_of(self._machine.current)
         self.peers.follow(members or self.peers.members)
 
     def greeting(self) -> Hello:

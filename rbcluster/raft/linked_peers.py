@@ -19,7 +19,7 @@ from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.frames import FrameKind, Hello
 from rbcluster.raft.messages import BETWEEN_VOTERS, FROM_LEARNER
 from rbcluster.raft.pysyncobj_patch import Replica
-from rbcluster.raft.roll import Hint, Roll, Standing
+from rbcluster.raft.roll import NOTHING, Hint, Roll, Standing
 from rbcluster.raft.settings import Address
 
 logger = logging.getLogger(__name__)
@@ -133,12 +133,14 @@ class LinkedPeers:
     def follow(self, members: Mapping[NodeId, Member]) -> None:
         """Take note of the members, and of what the log says of the voters."""
         replica, roll = self._replica, self._roll
+        is_news = roll.hint.index > replica.knows_up_to()
         new = replace(
             roll,
             votes=replica.votes(),
             configuration=replica.configuration(),
-            configured_at=replica.configured_at(),
+            configured_at=replica.configured_as_of(),
             members=members,
+            hint=roll.hint if is_news else NOTHING,  # else it could let a removed node in again
         )
         if new != roll:
             self._change(new)
@@ -152,7 +154,7 @@ class LinkedPeers:
         is_voter = self._standings.get(peer) in {Standing.VOTER, Standing.NEWER}
         if self._roll.configuration and not is_voter:
             return  # a learner could make itself a leader
-        if hint.index > max(self._roll.configured_at, self._roll.hint.index):
+        if hint.index > max(self._replica.knows_up_to(), self._roll.hint.index):
             logger.info("node=%s knows of voters that this node has yet to hear of", peer)
             self._change(replace(self._roll, hint=hint))
 

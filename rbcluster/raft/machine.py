@@ -60,6 +60,10 @@ class MachineState(Generic[S, V]):
         self._machine = machine
         self.current: S = machine.initial
 
+    def unused(self) -> MachineState[S, V]:
+        """Return another state of the same machine, to which nothing was applied."""
+        return MachineState(self._machine)
+
     def apply(self, command: bytes) -> V | None:
         """Apply a committed command.
 

@@ -44,6 +44,14 @@ Message = dict[str, object]
 REGULAR = 0  # first byte of a command of ours
 NO_OP = b"\x01"  # the whole entry that a new leader appends
 
+
+def command_of(entry: bytes) -> bytes | None:
+    """Return the state machine's command in a log entry; None: it holds none."""
+    if entry[:1] == CONFIGURATION:
+        return decode_entry(entry)[1]
+    return entry[1:] if entry[:1] == bytes([REGULAR]) else None
+
+
 BETWEEN_VOTERS = frozenset(
     {
         "request_pre_vote",

@@ -29,6 +29,7 @@ Not here: when to tick (`engine.py`), and what a message may look like (`message
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from pysyncobj import syncobj
@@ -42,15 +43,10 @@ from rbcluster.errors import RaftError
 from rbcluster.raft import codec
 from rbcluster.raft.canvass import Canvass
 from rbcluster.raft.codec import PeerNode
-from rbcluster.raft.configuration import (
-    CONFIGURATION,
-    Configuration,
-    ConfigurationLog,
-    decode_entry,
-)
+from rbcluster.raft.configuration import Configuration, ConfigurationLog
 from rbcluster.raft.journal import Journal
 from rbcluster.raft.limits import BATCH_BYTES, MAX_ENTRIES_PER_MESSAGE, MAX_PROPOSALS_IN_FLIGHT
-from rbcluster.raft.messages import REGULAR, Message
+from rbcluster.raft.messages import REGULAR, Message, command_of
 from rbcluster.raft.pysyncobj_voters import Callback, ReplicaParts, VotersInPlace
 
 SUPPORTED_VERSION = "0.3.17"
@@ -325,12 +321,15 @@ class Replica(VotersInPlace):
         - Of two leaders in one term, the second is none: there was one election.
         - The questions and answers of a canvass are ours.
         - Who has no vote here must neither be counted nor disturb a leader.
+        - Who gives its vote, though it has none here, may be a voter to the one that asks.
         """
         if self._is_to_be_dropped(node, message) or self._is_ours(node, message):
             return
         if message["type"] == "append_entries":
             message = self._confine(message)
-        self._outbox._onMessageReceived(node, message)  # noqa: SLF001
+        is_asked = message["type"] == "request_vote"
+        with self._able_to_vote() if is_asked else nullcontext():
+            self._outbox._onMessageReceived(node, message)  # noqa: SLF001
         self._follow_configuration()
 
     def _is_to_be_dropped(self, node: PeerNode, message: Message) -> bool:
@@ -442,9 +441,8 @@ class Replica(VotersInPlace):
     # Overridden
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> object:  # noqa: N802
-        if command[:1] == CONFIGURATION:
-            return self._parts.apply(decode_entry(command)[1])
-        return self._parts.apply(command[1:]) if command[:1] == bytes([REGULAR]) else None
+        own = command_of(command)
+        return None if own is None else self._parts.apply(own)
 
     def _SyncObj__getEntries(  # noqa: N802
         self,

@@ -11,7 +11,8 @@ Not here: which change is wanted (`core/membership.py`) or may be begun (`electo
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,15 @@ class VotersInPlace(SyncObj):
         found = self._configurations.last
         return 0 if found is None else found[0]
 
+    def configured_as_of(self) -> int:
+        """Return the index as of which this node knows who votes: an entry's, or its snapshot's."""
+        head = self._parts.snapshots.head
+        return self.configured_at() or (0 if head is None else head[1][1])
+
+    def knows_up_to(self) -> int:
+        """Return the index up to which no voters can have been that this node has not heard of."""
+        return max(self.configured_at(), self.raftLastApplied)
+
     def votes(self) -> bool:
         """Tell whether this node, with this storage, has a vote."""
         return self._SyncObj__selfNode is not None
@@ -111,17 +121,32 @@ class VotersInPlace(SyncObj):
     def _is_beside_the_point(self, node: PeerNode, kind: object) -> bool:
         """Tell whether a message is none that this node, with its configuration, should act upon.
 
-        A voter that was demoted while it was away stands for election until it hears that; so a
-        stranger's request counts only where no leader is heard. Then it must: this node may be the
-        one that has not heard yet. Raft thesis 4.2.3.
+        A voter that was demoted while it was away stands for election until it hears that; so what
+        it asks for counts only where no leader is heard. Then it must: this node may be the one
+        that has not heard yet. Raft thesis 4.2.3.
         """
         if node in self._SyncObj__otherNodes:
             return False
-        if kind == "request_vote":
+        if kind in {"request_vote", "request_pre_vote"}:
             return self._isLeader() or self.hears_leader()
         if kind == "next_node_idx":
             return node not in self._SyncObj__readonlyNodes
         return kind == "response_vote"
+
+    @contextmanager
+    def _able_to_vote(self) -> Iterator[None]:
+        """Let PySyncObj answer a request for votes, though by this node's log it has none to give.
+
+        The log may be behind: a voter that was let in just before the leader died may be needed to
+        elect the next one, which holds the entry that lets it in. Whether the vote counts is for
+        who asks to say, by its own configuration. Raft thesis 4.1; term and vote are kept as ever.
+        """
+        had = self._SyncObj__selfNode
+        self._SyncObj__selfNode = self._parts.node
+        try:
+            yield
+        finally:
+            self._SyncObj__selfNode = had
 
     def hears_leader(self) -> bool:
         """Tell whether a leader was heard not so long ago."""

@@ -51,7 +51,7 @@ class Standing(Enum):
 class Hint:
     """What a peer's log says of the voters, for links alone."""
 
-    index: int  # of the configuration entry; 0: there is none
+    index: int  # in the log, as of which it is so; 0: nothing says so
     voters: Configuration
     addresses: Mapping[NodeId, Address]
 
@@ -102,7 +102,7 @@ class Roll:
     node: NodeId
     votes: bool  # this node does
     configuration: Configuration
-    configured_at: int  # index in the log; 0: no entry says so
+    configured_at: int  # index in the log as of which it is so; 0: nothing says so
     told: Mapping[NodeId, Address]  # at the first start
     members: Mapping[NodeId, Member] = field(default_factory=lambda: MappingProxyType({}))
     hint: Hint = NOTHING

@@ -144,17 +144,22 @@ class Mesh:
             reload_contexts(self._contexts, self._settings.tls, self._settings.node)
 
     def set_peers(self, dialled: Mapping[NodeId, Address], welcome: frozenset[NodeId]) -> None:
-        """Dial these, let those in, and cut all others off."""
+        """Dial these, let those in, and cut all others off.
+
+        A link stays when its peer's address changes: the next one is made there. Else a wrong
+        address could cost the quorum that it takes to mend it.
+        """
         self._peers, self._welcome = dialled, welcome
         if self._contexts is None:
             return
         for peer, (address, task) in tuple(self._dialled.items()):
-            if dialled.get(peer) != address:
+            is_moved = dialled.get(peer) != address
+            if is_moved and (peer not in dialled or peer not in self._links):
                 task.cancel()
                 del self._dialled[peer]
         for peer, address in dialled.items():
             if peer not in self._dialled:
-                work = self._dial_again_and_again(peer, address, self._contexts)
+                work = self._dial_again_and_again(peer, self._contexts)
                 self._dialled[peer] = (address, self._spawn(work))
         for peer, link in tuple(self._links.items()):
             if peer not in welcome:
@@ -219,16 +224,14 @@ class Mesh:
 
     # Dialling
 
-    async def _dial_again_and_again(
-        self, peer: NodeId, address: Address, contexts: TlsContexts
-    ) -> None:
+    async def _dial_again_and_again(self, peer: NodeId, contexts: TlsContexts) -> None:
         profile = self._settings.profile
         pause_s = profile.redial_min_s
         complaint = Complaint(logger, f"no link with {peer}")
         now = asyncio.get_running_loop().time
         while True:
             try:
-                link, hello = await self._dial(peer, address, contexts)
+                link, hello = await self._dial(peer, self._peers[peer], contexts)
                 pause_s = profile.redial_min_s
                 complaint.note("", now=Monotonic(now()))
                 await self._run(peer, link, hello)

@@ -14,7 +14,7 @@ from rbcluster.raft.frames import FrameKind, Hello
 from rbcluster.raft.linked_peers import LinkedPeers
 from rbcluster.raft.roll import Hint, Roll
 from rbcluster.raft.settings import Address
-from tests.unit.raft.bench import Bench
+from tests.unit.raft.bench import Bench, entry
 
 A, B, C, L, X = (NodeId(name) for name in "abclx")
 OLD, NEW = Incarnation(b"o" * 16), Incarnation(b"n" * 16)
@@ -51,7 +51,7 @@ class Desk:
             node=A,
             votes=self.replica.votes(),
             configuration=self.replica.configuration(),
-            configured_at=self.replica.configured_at(),
+            configured_at=self.replica.configured_as_of(),
             told={},
             members=members(A, B, C, L),
         )
@@ -142,6 +142,18 @@ def test_a_voters_word_lets_a_newer_voter_lead_and_a_learners_does_not(desk: Des
     assert desk.peers.may_send(L, "append_entries")
     assert desk.links.welcome == {B, C, L, X}
     assert {voter.id for voter in desk.replica.otherNodes} == {"b", "c"}  # counts for nothing
+
+
+def test_a_word_of_voters_lets_nobody_in_again_once_the_log_is_past_it(desk: Desk) -> None:
+    desk.link(B)
+    told = Hint(4, {B: OLD, X: OLD}, {X: ("x.example", 1)}).to_wire()
+    desk.peers.take_hint(B, told)
+    assert X in desk.links.welcome
+    desk.bench.append((2, 1), entry(3), entry(4), commit=4)  # no voters changed, as it turns out
+    desk.peers.follow(desk.peers.members)
+    assert X not in desk.links.welcome
+    desk.peers.take_hint(B, told)
+    assert X not in desk.links.welcome
 
 
 def test_an_address_that_makes_no_sense_harms_nobody_else(desk: Desk) -> None:

@@ -10,9 +10,12 @@ import pytest
 from rbcluster.core.ids import Incarnation, NodeId
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.configuration import encode_entry
+from rbcluster.raft.messages import Message
+from rbcluster.raft.profile import LAN
 from tests.unit.raft.bench import B, Bench, C, entry
 
 OTHER = Incarnation(b"o" * 16)
+NEWEST = {"last_log_index": 9, "last_log_term": 9}
 
 
 def configure(
@@ -60,19 +63,32 @@ def test_the_command_of_an_entry_is_applied_when_it_is_committed(bench: Bench) -
 
 
 @pytest.mark.parametrize("storage", [None, OTHER])
-def test_who_is_no_voter_or_has_another_storage_neither_stands_nor_votes(
+def test_who_is_no_voter_or_has_another_storage_does_not_stand(
     bench: Bench, storage: Incarnation | None
 ) -> None:
     names = "bc" if storage is None else "abc"
     bench.append((1, 0), configure(2, names, me=storage), commit=1)
     assert not bench.replica.votes()
     bench.sent.clear()
-    request = {"type": "request_vote", "term": 9, "last_log_index": 9, "last_log_term": 9}
-    bench.replica.receive(B, request)
+    for peer in (B, C):
+        bench.replica.link_up(peer, is_learner=False)
     bench.replica._SyncObj__raftElectionDeadline = 0
     bench.replica.tick()
     assert bench.sent == []
     assert not bench.replica.is_candidate()
+
+
+def test_who_may_not_know_yet_that_it_votes_gives_its_vote_when_asked_and_once(
+    bench: Bench,
+) -> None:
+    bench.append((1, 0), configure(2, "bc"), commit=1)
+    bench.sent.clear()
+    request: Message = {"type": "request_vote", "term": 9, **NEWEST}
+    for peer in (B, C):
+        bench.replica.receive(peer, request)
+    assert bench.sent == [(B, {"type": "response_vote", "term": 9})]
+    assert bench.storage.journal.getVotedForNodeId() == "b"
+    assert not bench.replica.votes()
 
 
 def test_a_learner_that_is_given_the_vote_of_its_storage_votes(bench: Bench) -> None:
@@ -93,9 +109,25 @@ def test_a_vote_of_a_node_without_one_is_not_counted(bench: Bench) -> None:
 
 def test_a_stranger_that_stands_does_not_disturb_who_hears_a_leader(bench: Bench) -> None:
     bench.append((1, 0), configure(2, "abc"), commit=1)
-    request = {"type": "request_vote", "term": 9, "last_log_index": 9, "last_log_term": 9}
-    bench.replica.receive(PeerNode("e"), request)
+    bench.sent.clear()
+    bench.replica._leader_heard_at -= LAN.election_min_s  # a voter that asks is agreed with by now
+    for kind in ("request_vote", "request_pre_vote"):
+        request: Message = {"type": kind, "term": 9, **NEWEST}
+        bench.replica.receive(PeerNode("e"), request)
     assert bench.replica.raftCurrentTerm == 1
+    assert bench.sent == []
+    bench.replica.receive(B, request)
+    assert [message["type"] for _, message in bench.sent] == ["response_pre_vote"]
+
+
+def test_what_a_snapshot_says_of_the_voters_is_as_of_its_end(bench: Bench) -> None:
+    bench.append((1, 0), configure(2, "abc"), entry(3), entry(4), entry(5), commit=5)
+    bench.replica.forceLogCompaction()
+    while bench.storage.journal[0][1] == 1:
+        bench.replica.tick()
+    bench.append((5, 1), entry(6), commit=6)
+    assert bench.replica.configured_at() == 0
+    assert bench.replica.configured_as_of() == bench.storage.journal[1][1]
 
 
 def lead(bench: Bench) -> None:

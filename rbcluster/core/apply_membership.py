@@ -130,7 +130,10 @@ def _accepted(state: ClusterState, command: AcceptInvitation) -> ClusterState:
     if invitation is None:
         raise RuleBrokenError("that token is unknown, or was used already")
     require(not _is_over(invitation, command.at), "that token has expired")
-    require(command.node not in state.members, f"{command.node} is a member already")
+    require(
+        command.node not in state.members,
+        f"{command.node} is a member already: if it never came to run, remove it first",
+    )
     state = _added(
         state,
         AddMember(node=command.node, address=command.address, wish=invitation.role, weight=1),

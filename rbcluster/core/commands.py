@@ -8,7 +8,7 @@ not guessed, and a newer version stops the node (`SchemaError`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rbcluster.core.ids import (
     UNDRAWN_CLUSTER_ID,
@@ -230,7 +230,7 @@ class AcceptInvitation:
     The secret proves itself, so whoever knows it may propose this; afterwards it is worth nothing.
     """
 
-    secret: bytes
+    secret: bytes = field(repr=False)
     node: NodeId
     address: str  # "host:port"
     at: UnixMs

@@ -1,7 +1,8 @@
 """Joining a cluster: the new machine's side. Nothing is trusted but what the token pins.
 
 The private key is made here and stays here. Nothing is written before the host has answered, and
-nothing is ever written over.
+nothing is ever written over. Once the token was shown it may be spent, whatever comes of it: each
+error from there on says how to begin anew.
 
 Not here: the other side (`host.py`).
 """
@@ -58,12 +59,13 @@ async def ask_to_join(token: Token, node: NodeId, address: HostPort) -> Membersh
     """Show the token, and be let in.
 
     :param address: where this node's peers will reach it.
-    :raises ConfigError: if nobody is there, it is somebody else, or the token is refused.
+    :raises ConfigError: if nobody is there, it is somebody else, the token is refused, or the
+        answer was lost.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # `_pinned` does it
-    key = make_key()
+    key, is_shown = make_key(), False
     try:
         async with asyncio.timeout(JOIN_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(
@@ -77,20 +79,32 @@ async def ask_to_join(token: Token, node: NodeId, address: HostPort) -> Membersh
                     address=str(address),
                     request=make_request(node, key).decode(),
                 )
+                is_shown = True
                 await send(writer, request)
                 answer = await receive(reader, Answer)
             finally:
                 writer.transport.abort()
-    except ParseError as error:
-        raise ConfigError(f"{token.address}: {error}") from error
-    except (OSError, TimeoutError) as error:
-        why = explain(error)
+    except (OSError, TimeoutError, ParseError) as error:
+        why = str(error) if isinstance(error, ParseError) else explain(error)
+        if is_shown:
+            raise ConfigError(
+                f"{token.address} was shown the token, and its answer was lost ({why}): "
+                f"{_begin_anew(node)}"
+            ) from error
         raise ConfigError(
             f"{token.address} can't be asked ({why}): is the invitation still open?"
         ) from error
     if answer.admission is None:
         raise ConfigError(f"not let in: {answer.rejection}")
     return Membership(key, authority, answer.admission)
+
+
+def _begin_anew(node: NodeId) -> str:
+    """Say what to do when a token may be spent and this machine is no node all the same."""
+    return (
+        f"the token may be spent. See `rbcluster status` on a node of the cluster: if it names "
+        f"{node}, `rbcluster remove {node}` there; then invite anew"
+    )
 
 
 def _pinned(welcome: Welcome, token: Token, writer: asyncio.StreamWriter) -> x509.Certificate:
@@ -115,6 +129,16 @@ def settle_in(membership: Membership, node: NodeId, data_dir: Path, config_path:
 
     :raises ConfigError: if something is there already, can't be written, or does not fit.
     """
+    try:
+        _write_down(membership, node, data_dir, config_path)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}. Mend that, move away what was written to {data_dir}, and begin anew: "
+            f"{_begin_anew(node)}"
+        ) from error
+
+
+def _write_down(membership: Membership, node: NodeId, data_dir: Path, config_path: Path) -> None:
     paths, admission = NodePaths(data_dir), membership.admission
     files = NodeTls(paths.tls_dir)
     write_certificate(files.authority, membership.authority)
@@ -136,6 +160,7 @@ def check_is_free(data_dir: Path, config_path: Path) -> None:
 
     :raises ConfigError: if something would.
     """
-    for path in (NodePaths(data_dir).tls_dir, config_path):
+    paths = NodePaths(data_dir)
+    for path in (paths.tls_dir, paths.services_dir, config_path):
         if path.exists():
             raise ConfigError(f"{path} exists: nothing is written over; move it away")

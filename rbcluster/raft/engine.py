@@ -9,8 +9,8 @@ Everything runs in one asyncio loop. When the disk fails, the log holds what onl
 knows, or PySyncObj raises, the engine stops for good (`failure`): its word could not be trusted any
 more. If it leads, it has another node stand for election first; that needs no disk.
 
-Not here: links (`transport.py`), what a command means (`StateMachine`), Raft itself (PySyncObj,
-behind `pysyncobj_patch.py`).
+Not here: links (`transport.py`) and what comes over them (`receiver.py`), what a command means
+(`StateMachine`), Raft itself (PySyncObj, behind `pysyncobj_patch.py`).
 
 Overview::
 
@@ -33,24 +33,22 @@ from functools import partial
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from pysyncobj.config import FAIL_REASON
-
 from rbcluster.core.ids import LogIndex, NodeId, Term
-from rbcluster.errors import NotLeader, RaftError, RbclusterError
+from rbcluster.errors import RaftError, RbclusterError
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.electorate import CantReconfigure, Electorate
-from rbcluster.raft.frames import FrameKind, Hello
+from rbcluster.raft.frames import FrameKind
 from rbcluster.raft.gate import TurnedAway
+from rbcluster.raft.handover import HandOver
 from rbcluster.raft.limits import (
     MAX_AGENT_BYTES,
     MAX_COMMAND_BYTES,
     MAX_PROPOSALS_IN_FLIGHT,
-    MAX_REASON_CHARS,
 )
 from rbcluster.raft.machine import MachineState, StateMachine
-from rbcluster.raft.messages import BETWEEN_VOTERS, Message, check_message
+from rbcluster.raft.messages import Message
+from rbcluster.raft.observers import Observers
 from rbcluster.raft.proposal import (
-    Outcome,
     ProposalResult,
     conclude,
     not_taken,
@@ -59,6 +57,7 @@ from rbcluster.raft.proposal import (
 )
 from rbcluster.raft.pysyncobj_patch import Replica
 from rbcluster.raft.pysyncobj_voters import Callback, ReplicaParts
+from rbcluster.raft.receiver import Host, OnMessage, Receiver, Running
 from rbcluster.raft.settings import RaftSettings
 from rbcluster.raft.storage import Storage, open_storage
 from rbcluster.raft.transport import MakeMesh, Mesh
@@ -71,9 +70,6 @@ V = TypeVar("V")
 
 Admit = Callable[[NodeId, bytes], str | None]
 """Called on the leader with proposer and command; a str says why it may not enter the log."""
-
-OnMessage = Callable[[NodeId, bytes], None]
-"""Called with sender and payload of a broadcast."""
 
 _HANDING_OVER = "the leadership is being handed over: propose again"
 _STOPPED = "this node's engine is stopped"
@@ -103,8 +99,17 @@ class RaftEngine(Generic[S, V]):
         self._settings = settings
         self._machine = MachineState(machine)
         self._admit = admit
-        self._on_message = on_message
-        self._mesh = make_mesh(settings, self)
+        self._receiver = Receiver(
+            Host(
+                running=self._running,
+                objection=self._objection_of_leader,
+                send=self._send_to,
+                wake=self._wake,
+                fail=self._fail,
+                on_message=on_message,
+            )
+        )
+        self._mesh = make_mesh(settings, self._receiver)
         self._replica: Replica | None = None
         self._storage: Storage[S, V] | None = None
         self._electorate: Electorate[S, V] | None = None
@@ -113,9 +118,14 @@ class RaftEngine(Generic[S, V]):
         self._timer: asyncio.TimerHandle | None = None
         self._is_woken = False
         self._proposals: set[asyncio.Future[ProposalResult[V]]] = set()
-        self._is_handing_over = False
-        self._num_turned_away = dict.fromkeys(TurnedAway, 0)
-        self._subscribers: dict[object, Callable[[], None]] = {}
+        self._observers = Observers()
+        self._hand_over = HandOver(
+            node=settings.node,
+            profile=settings.profile,
+            replica=self._ticked,
+            view=lambda: self.view,
+            observers=self._observers,
+        )
         self._view = self._idle_view()
         self._notified_state: S = machine.initial
 
@@ -131,6 +141,11 @@ class RaftEngine(Generic[S, V]):
             connected=frozenset(),
             has_quorum=False,
         )
+
+    def _running(self) -> Running[S, V] | None:
+        if self._replica is None or self._electorate is None:
+            return None
+        return Running(self._replica, self._electorate)
 
     # Life
 
@@ -217,7 +232,7 @@ class RaftEngine(Generic[S, V]):
     @property
     def num_turned_away(self) -> Mapping[TurnedAway, int]:
         """How many connections from outside did not become links, since the start."""
-        return MappingProxyType(self._num_turned_away)
+        return MappingProxyType(self._receiver.num_turned_away)
 
     # Ticks
 
@@ -286,13 +301,7 @@ class RaftEngine(Generic[S, V]):
 
         :returns: a function that ends it.
         """
-        key = object()
-        self._subscribers[key] = callback
-
-        def unsubscribe() -> None:
-            self._subscribers.pop(key, None)
-
-        return unsubscribe
+        return self._observers.subscribe(callback)
 
     def _notify(self) -> None:
         view = self.view
@@ -301,26 +310,7 @@ class RaftEngine(Generic[S, V]):
         elif view == self._view and self._machine.current is self._notified_state:
             return
         self._view, self._notified_state = view, self._machine.current
-        for callback in tuple(self._subscribers.values()):
-            try:
-                callback()
-            except Exception:
-                logger.exception("a bug: a subscriber of the Raft engine raised")
-
-    async def _change_of(self, condition: Callable[[], bool], within_s: float) -> bool:
-        """Wait until a condition on state or view holds; tell whether it does."""
-        changed = asyncio.Event()
-        unsubscribe = self.subscribe(changed.set)
-        try:
-            async with asyncio.timeout(within_s):
-                while not condition():
-                    changed.clear()
-                    await changed.wait()
-        except TimeoutError:
-            return condition()
-        finally:
-            unsubscribe()
-        return True
+        self._observers.notify()
 
     # Proposals
 
@@ -368,7 +358,7 @@ class RaftEngine(Generic[S, V]):
         return None if can_reach else not_taken(f"leader {leader} can't be reached")
 
     def _objection_of_leader(self, sender: NodeId, command: bytes) -> ProposalResult[V] | None:
-        if self._is_handing_over:
+        if self._hand_over.is_under_way:
             return not_taken(_HANDING_OVER)
         try:
             reason = self._admit(sender, command)
@@ -387,7 +377,7 @@ class RaftEngine(Generic[S, V]):
         replica, electorate = self._replica, self._electorate
         if replica is None or electorate is None:
             return not_taken(_STOPPED)
-        if self._is_handing_over:
+        if self._hand_over.is_under_way:
             return not_taken(_HANDING_OVER)
         try:
             entry = electorate.entry_for(command)
@@ -409,42 +399,13 @@ class RaftEngine(Generic[S, V]):
         :raises NotLeader: if this node does not lead.
         :raises RaftError: if no other voter, or another than `to`, took it in time.
         """
-        if self.view.role is not Role.LEADER:
-            raise NotLeader(f"{self._settings.node} does not lead: ask the leader")
-        others = set(self.view.voters) - {self._settings.node}
-        if not others or (to is not None and to not in others):
-            raise RaftError(f"{to or 'nobody'} can't take the leadership: name another voter")
-        self._is_handing_over = True
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not await self._try_transfer(to):
-                    pass
-        except TimeoutError:
-            raise RaftError(
-                f"{to or 'another voter'} did not take the leadership within {timeout_s:g} s: "
-                "check that it is up and has caught up"
-            ) from None
-        finally:
-            self._is_handing_over = False
-        if to is not None and self.view.leader not in (None, to):
-            raise RaftError(f"{self.view.leader} took the leadership instead of {to}: ask it next")
+        await self._hand_over.to(to, timeout_s)
 
-    async def _try_transfer(self, to: NodeId | None) -> bool:
-        """Ask once, and wait for what comes of it; tell whether another node leads now."""
+    def _ticked(self) -> Replica:
         self._tick()  # what was taken in must be in the log, else the successor's lacks it
-        replica, profile = self._replica, self._settings.profile
-        if replica is None:
+        if self._replica is None:
             raise RaftError(_STOPPED)
-        answers: list[int] = []
-        replica.transferLeadership(
-            None if to is None else PeerNode(to.name), lambda _, code: answers.append(code)
-        )
-        was_sent = answers == [FAIL_REASON.SUCCESS]
-        patience_s = profile.election_max_s if was_sent else profile.append_s
-        return await self._change_of(self._is_led_by_another, patience_s)
-
-    def _is_led_by_another(self) -> bool:
-        return self.view.leader not in (None, self._settings.node)
+        return self._replica
 
     # Agents' messages
 
@@ -473,98 +434,11 @@ class RaftEngine(Generic[S, V]):
         """
         self._mesh.reload_certificate()
 
-    # What the mesh reports (MeshListener)
-
-    def greeting(self) -> Hello:
-        """Return what this node says of itself on a new link."""
-        assert self._electorate is not None, "there are links only while the engine runs"
-        return self._electorate.greeting()
-
-    def link_up(self, peer: NodeId, hello: Hello) -> None:
-        """A peer can be reached."""
-        if self._electorate is not None:
-            self._electorate.peers.link_up(peer, hello)
-            self._electorate.found_if_due()
-            self._wake()
-
-    def link_down(self, peer: NodeId) -> None:
-        """A peer can be reached no longer."""
-        if self._electorate is not None:
-            self._electorate.peers.link_down(peer)
-            self._wake()
-
-    def link_full(self, peer: NodeId) -> None:
-        """Too much waits to be sent to a peer."""
-        if self._electorate is not None:
-            self._electorate.peers.hold_back(peer)
-
-    def link_drained(self, peer: NodeId) -> None:
-        """A peer can take more again."""
-        if self._electorate is not None:
-            self._electorate.peers.let_go(peer)
-            self._wake()
-
-    def turned_away(self, why: TurnedAway) -> None:
-        """A stranger was turned away."""
-        self._num_turned_away[why] += 1
-
-    def frame(self, peer: NodeId, kind: FrameKind, payload: object) -> None:
-        """Take a frame from a peer.
-
-        :raises MessageError: if no honest peer sends it.
-        """
-        if self._replica is None or self._electorate is None:
-            return
-        peers = self._electorate.peers
-        if kind is FrameKind.AGENT and isinstance(payload, bytes):
-            self._take_agent_message(peer, payload)
-            return
-        if kind is FrameKind.VOTERS:
-            peers.take_hint(peer, payload)
-            return
-        message = check_message(payload, BETWEEN_VOTERS)
-        if not peers.may_send(peer, message["type"]):
-            return
-        if message["type"] == "apply_command" and self._refuse_forwarded(peer, message):
-            return
-        try:
-            self._replica.receive(PeerNode(peer.name), message)
-            self._electorate.follow()
-        except Exception as error:  # noqa: BLE001 - the rule is in the module's docstring
-            self._fail(error)
-            return
-        self._wake()
-
-    def _take_agent_message(self, peer: NodeId, payload: bytes) -> None:
-        try:
-            self._on_message(peer, payload)
-        except Exception:
-            logger.exception("a bug: the taker of agents' messages raised")
-
-    def _refuse_forwarded(self, peer: NodeId, message: Message) -> bool:
-        """Tell whether a forwarded command was refused, and its proposer told so."""
-        command = message["command"]
-        assert isinstance(command, bytes)  # `check_message` saw to it
-        # Where this node does not lead PySyncObj would queue the command, and take it unchecked
-        # should an election be won before the next tick.
-        objection: ProposalResult[V] | None = not_taken("the node that was asked does not lead")
-        if self.view.role is Role.LEADER:
-            objection = self._objection_of_leader(peer, command[1:])
-        if objection is None:
-            return False
-        is_refused = objection.outcome is Outcome.REFUSED
-        reason = "".join(c if c.isprintable() else "?" for c in objection.detail)
-        answer: Message = {
-            "type": "apply_command_response",
-            "request_id": message["request_id"],
-            "error": FAIL_REASON.REQUEST_DENIED if is_refused else FAIL_REASON.MISSING_LEADER,
-            "reason": reason[:MAX_REASON_CHARS],
-        }
-        self._mesh.send(peer, FrameKind.RAFT, answer)
-        return True
-
     def _send(self, node: PeerNode, message: Message) -> bool:
-        return self._mesh.send(NodeId(node.id), FrameKind.RAFT, message)
+        return self._send_to(NodeId(node.id), message)
+
+    def _send_to(self, peer: NodeId, message: Message) -> bool:
+        return self._mesh.send(peer, FrameKind.RAFT, message)
 
 
 def _settle(proposal: asyncio.Future[ProposalResult[V]], answer: V | str | None, code: int) -> None:

@@ -166,6 +166,7 @@ class ClusterConfig(_Table):
     id: Annotated[ClusterId, PlainValidator(_cluster_id)] = UNDRAWN_CLUSTER_ID  # `init` draws one
     profile: Profile = Profile.LAN
     fsync: bool = Field(strict=True, default=True)  # False: a power loss may undo what was agreed
+    founder: Annotated[NodeId | None, PlainValidator(_node_id)] = None  # None: first voter by name
 
 
 class TransportConfig(_Table):
@@ -318,6 +319,11 @@ class Config(_Table):
         known = ", ".join(str(node.name) for node in self.nodes)
         raise ConfigError(f"cluster.toml has no node {str(name)!r}: its nodes are {known}")
 
+    @property
+    def voters(self) -> frozenset[NodeId]:
+        """Those named as voters; never empty."""
+        return frozenset(node.name for node in self.nodes if node.role is Role.VOTER)
+
     def tor_of(self, name: NodeId) -> TorConfig:
         """Return ``[tor]`` with what the node overrides.
 
@@ -359,9 +365,14 @@ class NodePaths:
         """All that a managed tor keeps, and tor.log (`tor/managed_tor.py`)."""
         return self.data_dir / "tor"
 
+    @property
+    def services_dir(self) -> Path:
+        """A key directory for each service."""
+        return self.data_dir / "services"
+
     def key_dir(self, service: str) -> Path:
         """Return a service's key directory, in tor's own form."""
-        return self.data_dir / "services" / service
+        return self.services_dir / service
 
     @property
     def api_socket(self) -> Path:

@@ -39,6 +39,7 @@ def relation_faults(raw: Mapping[str, Any]) -> Iterator[str]:
     yield from _duplicates("service", "hidden_service_dir", services, spell=os.path.normpath)
     if nodes and all(node.get("role") == Role.LEARNER.value for _, node in nodes):
         yield "node: every node is a learner: at least one must be a voter"
+    yield from _foreign_founder(raw, nodes)
     names = [str(service.get("name")) for _, service in services]
     for index, node in nodes:
         ports = node.get("ports")
@@ -49,6 +50,16 @@ def relation_faults(raw: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{place}: no service has this name: there is {known}"
     yield from _misplaced_tor_keys(raw, nodes)
     yield from _unreachable_onions(raw, nodes)
+
+
+def _foreign_founder(
+    raw: Mapping[str, Any], nodes: list[tuple[int, dict[str, Any]]]
+) -> Iterator[str]:
+    cluster = raw.get("cluster")
+    founder = cluster.get("founder") if isinstance(cluster, dict) else None
+    voters = [node.get("name") for _, node in nodes if node.get("role") != Role.LEARNER.value]
+    if founder is not None and founder not in voters:
+        yield f"cluster.founder: no voter has this name: there is {', '.join(map(repr, voters))}"
 
 
 def _tables(raw: Mapping[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:

@@ -21,6 +21,8 @@ def encode_config(config: Config) -> str:
         f'id = "{config.cluster.id}"',
         f'profile = "{config.cluster.profile.value}"',
     ]
+    if config.cluster.founder is not None:
+        lines.append(f'founder = "{config.cluster.founder}"')
     for node in config.nodes:
         lines += ["", *_node(node)]
     for service in config.services:

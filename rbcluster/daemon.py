@@ -42,7 +42,7 @@ from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.machine import StateMachine
 from rbcluster.raft.profile import PROFILES
 from rbcluster.raft.settings import Founding, RaftSettings
-from rbcluster.raft.storage import StoragePlace
+from rbcluster.raft.storage import StoragePlace, had_another_before
 from rbcluster.raft.tls import TlsFiles
 from rbcluster.tor.controller import TorController
 from rbcluster.tor.key_directory import SECRET_KEY_NAME
@@ -215,7 +215,6 @@ def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettin
     place = storage_place(config, name)
     addresses = {node.name: (node.address.host, node.address.port) for node in config.nodes}
     others = [node for node in config.nodes if node.name != name]
-    voters = [node.name for node in config.nodes if node.role is Role.VOTER]
     listen = config.node(name).listen or config.node(name).address
     return RaftSettings(
         cluster=place.cluster,
@@ -229,8 +228,23 @@ def _raft_settings(config: Config, name: NodeId, paths: NodePaths) -> RaftSettin
         via=config.transport.via,
         learner=config.node(name).role is Role.LEARNER,
         learners={node.name: addresses[node.name] for node in others if node.role is Role.LEARNER},
-        founding=Founding(voters=frozenset(voters), founder=min(voters)),
+        founding=Founding(voters=config.voters, founder=_founder(config, name, place)),
     )
+
+
+def _founder(config: Config, name: NodeId, place: StoragePlace) -> NodeId | None:
+    """Say who founds the cluster: not this node, if it was in one before. That one may live on."""
+    founder = config.cluster.founder or min(config.voters)
+    if founder != name or not had_another_before(place.directory):
+        return founder
+    if not place.directory.exists():
+        _LOG.warning(
+            "node=%s had a storage before, so it founds no cluster: it waits for those that its "
+            "cluster.toml names to let it in. To have it found one, move %s.set-aside-* away",
+            name,
+            place.directory,
+        )
+    return None
 
 
 def _services(config: Config, name: NodeId, paths: NodePaths) -> tuple[ServiceSettings, ...]:

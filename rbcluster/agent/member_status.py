@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from rbcluster.core.ids import NodeId
@@ -18,6 +18,19 @@ def voter_notes(voters: tuple[NodeId, ...]) -> Iterator[str]:
         yield (
             "two voters tolerate no failure: while either is down nothing can be published, "
             "and if either loses its disk the cluster is lost; a third one changes that"
+        )
+
+
+def founding_notes(named: Collection[NodeId], voters: Collection[NodeId]) -> Iterator[str]:
+    """Warn of a cluster.toml with which a node that lost its disk would meet nobody.
+
+    :param named: those that this node's file names as voters.
+    """
+    if len(named) == 1 and len(voters) > 1:
+        (sole,) = named
+        yield (
+            f"this node's cluster.toml names no voter but {sole}: if {sole} lost its disk it would "
+            "found a second cluster with it; add a [[node]] for each of the others"
         )
 
 

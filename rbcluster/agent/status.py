@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from rbcluster.agent.clock import to_instant
 from rbcluster.agent.drift import differences
 from rbcluster.agent.heartbeat import Heartbeat
-from rbcluster.agent.member_status import certificate_problem, voter_notes, wish_problem
+from rbcluster.agent.member_status import (
+    certificate_problem,
+    founding_notes,
+    voter_notes,
+    wish_problem,
+)
 from rbcluster.agent.peers import PeerRecord
 from rbcluster.agent.status_document import (
     ClusterStatus,
@@ -30,7 +35,15 @@ from rbcluster.core.commands import SeedCluster
 from rbcluster.core.decide import Wait, decide
 from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor
-from rbcluster.core.state import ClusterState, Member, Presence, Publication, PublicationKey, Role
+from rbcluster.core.state import (
+    ClusterState,
+    Member,
+    Presence,
+    Publication,
+    PublicationKey,
+    Role,
+    Wish,
+)
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.instants import Monotonic
@@ -85,7 +98,10 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         nodes=nodes,
         services=services,
         turned_away={why.value: number for why, number in inputs.num_turned_away.items()},
-        notes=list(voter_notes(inputs.view.voters)),
+        notes=[
+            *voter_notes(inputs.view.voters),
+            *founding_notes(_named_voters(inputs), inputs.view.voters),
+        ],
     )
 
 
@@ -109,6 +125,10 @@ def _cluster(inputs: StatusInputs) -> ClusterStatus:
         maintenance_until=_iso(inputs.state.maintenance_until),
         state_digest=state_digest(inputs.state).hex(),
     )
+
+
+def _named_voters(inputs: StatusInputs) -> list[NodeId]:
+    return [member.node for member in inputs.seed.members if member.wish is Wish.VOTER]
 
 
 def _cluster_problems(inputs: StatusInputs) -> Iterator[str]:

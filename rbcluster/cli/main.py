@@ -12,6 +12,7 @@ Overview::
     rbcluster invite | join | certify   new nodes
     rbcluster add | promote | demote | remove | node set-address    members
     rbcluster reset-node        set a storage aside that this node refuses to start with
+    rbcluster refound           begin a new cluster from what one node knows
     rbcluster drain | undrain   take a node off the descriptors before touching it, and put it back
     rbcluster maintenance       let silent nodes stay on show for a while
     rbcluster key new | show    master keys
@@ -36,6 +37,7 @@ from rbcluster.cli.init import init
 from rbcluster.cli.key import key
 from rbcluster.cli.maintenance import maintenance
 from rbcluster.cli.members import add, demote, node, promote, remove
+from rbcluster.cli.refound import refound_command
 from rbcluster.cli.reset_node import reset_node
 from rbcluster.cli.run import run
 from rbcluster.cli.status import status
@@ -66,7 +68,7 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(init, run, status, transfer, drain, undrain, maintenance, reset_node),
+    *(init, run, status, transfer, drain, undrain, maintenance, reset_node, refound_command),
     *(invite, join, certify, add, promote, demote, remove, node),
     *(key, descriptor, demo),
 )

@@ -164,7 +164,11 @@ class _Listener:
                 writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError, ParseError) as error:
-            _LOG.info("a guest was not let in: %s", error or "no answer in time")
+            why = error or "no answer in time"
+            if self._spent.is_set():
+                _LOG.warning("a node was let in, but may not know it (%s): see its own words", why)
+            else:
+                _LOG.info("a guest was not let in: %s", why)
         finally:
             self._num_guests -= 1
             writer.transport.abort()
@@ -193,16 +197,17 @@ class _Listener:
         _LOG.info("node=%s is let in", node)
         now = datetime.now(UTC)
         certificate = certify_request(self.authority, node, request.request.encode(), now)
-        config = config_for(means.config, means.operator.cluster.state, node)
+        config = config_for(means.config, means.operator.cluster.state, means.node, node)
         return Admission(
             certificate=certificate.decode(), config=encode_config(config), keys=dict(keys)
         )
 
 
-def config_for(config: Config, state: ClusterState, guest: NodeId) -> Config:
+def config_for(config: Config, state: ClusterState, host: NodeId, guest: NodeId) -> Config:
     """Make the cluster.toml of a new node: the members as they are now, the guest last.
 
-    What is one node's own (where it keeps its data, which tor it uses) is left at its default.
+    It names this node as founder, so that the guest is none, whatever its name. What is one node's
+    own (where it keeps its data, which tor it uses) is left at its default.
     """
     members = sorted(state.members.values(), key=lambda member: member.node == guest)
     nodes = tuple(
@@ -217,7 +222,9 @@ def config_for(config: Config, state: ClusterState, guest: NodeId) -> Config:
         )
         for member in members
     )
-    return config.model_copy(update={"nodes": nodes})
+    is_voter = state.members[host].wish is Wish.VOTER
+    cluster = config.cluster.model_copy(update={"founder": host if is_voter else None})
+    return config.model_copy(update={"cluster": cluster, "nodes": nodes})
 
 
 def read_key_files(directories: Mapping[str, Path]) -> dict[str, bytes]:

@@ -29,7 +29,7 @@ class Founding:
     """
 
     voters: frozenset[NodeId]  # named as voters, the founder among them
-    founder: NodeId
+    founder: NodeId | None  # None: this node, who would be it, had a storage before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

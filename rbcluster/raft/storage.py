@@ -17,6 +17,7 @@ Overview::
     open_storage       -> Storage: found it, or go on with it
     check_storage      look at it without changing it
     set_aside          rename it, so that the node starts clean
+    locked, read_storage, rename_aside   for who does more with it (`refounding.py`)
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ V = TypeVar("V")
 
 _MAGIC = "rbcluster node"
 _FORMAT = 1
+_ASIDE = ".set-aside-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def open_storage(place: StoragePlace, machine: MachineState[S, V]) -> Storage[S,
         place.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _take_lock(place.directory)
     try:
-        found = _read(place, machine)
+        found = read_storage(place, machine)
         journal = Journal(
             place.directory / "journal", found.content, sync=place.sync, disk=place.disk
         )
@@ -111,8 +113,8 @@ def check_storage(place: StoragePlace, machine: MachineState[S, V]) -> None:
     :raises StorageError: as `open_storage` would.
     :raises SchemaError: as `open_storage` would.
     """
-    with _locked(place.directory):
-        _read(place, machine)
+    with locked(place.directory):
+        read_storage(place, machine)
 
 
 def set_aside(directory: Path, at: datetime) -> Path:
@@ -122,15 +124,30 @@ def set_aside(directory: Path, at: datetime) -> Path:
     :returns: its new name.
     :raises StorageError: if it is in use, or can't be renamed.
     """
-    aside = directory.with_name(f"{directory.name}.set-aside-{at:%Y%m%dT%H%M%SZ}")
-    with _locked(directory), blaming(directory, doing="set aside"):
+    with locked(directory):
+        return rename_aside(directory, at)
+
+
+def rename_aside(directory: Path, at: datetime) -> Path:
+    """As `set_aside`, by who holds the lock."""
+    aside = directory.with_name(f"{directory.name}{_ASIDE}{at:%Y%m%dT%H%M%SZ}")
+    with blaming(directory, doing="set aside"):
         directory.rename(aside)
         POSIX_DISK.sync_directory(directory.parent)
     return aside
 
 
+def had_another_before(directory: Path) -> bool:
+    """Tell whether a node had a storage that was set aside."""
+    return any(directory.parent.glob(f"{directory.name}{_ASIDE}*"))
+
+
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
+    """Keep every other process from a data directory.
+
+    :raises StorageInUseError: if one uses it.
+    """
     lock = _take_lock(directory)
     try:
         yield
@@ -153,14 +170,16 @@ def _take_lock(directory: Path) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found(Generic[S, V]):
+class Found(Generic[S, V]):
+    """What is in a data directory."""
+
     snapshots: SnapshotStore[S, V]
     content: LogContent  # in line with the snapshot
     is_marked: bool
 
 
-def _read(place: StoragePlace, machine: MachineState[S, V]) -> _Found[S, V]:
-    """Read and check everything, and change nothing."""
+def read_storage(place: StoragePlace, machine: MachineState[S, V]) -> Found[S, V]:
+    """Read and check everything, and change nothing; under the lock."""
     directory, disk, newcomer = place.directory, place.disk, place.new_owner()
     snapshots = SnapshotStore(directory / "snapshot", machine, place.cluster, disk=disk)
     marked = _marked_owner(directory / "node", newcomer, disk)
@@ -172,7 +191,7 @@ def _read(place: StoragePlace, machine: MachineState[S, V]) -> _Found[S, V]:
     elif marked not in (None, content.owner):
         raise foreign(directory / "journal", "is of another life of this node")
     content.reconcile(snapshots.head, directory / "journal")
-    return _Found(snapshots=snapshots, content=content, is_marked=marked is not None)
+    return Found(snapshots=snapshots, content=content, is_marked=marked is not None)
 
 
 def _marked_owner(path: Path, expected: StorageIdentity, disk: Disk) -> StorageIdentity | None:

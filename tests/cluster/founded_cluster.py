@@ -11,6 +11,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rbcluster.agent.clock import SystemClock
@@ -19,13 +20,16 @@ from rbcluster.agent.peers import PeerTable
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import AddMember, Command, SeedCluster, SetWish, Verdict
-from rbcluster.core.ids import NodeId
+from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.core.membership import voters_of
+from rbcluster.core.refounding import refounded
 from rbcluster.core.state import ClusterState, Member, Policy, Role, Wish
 from rbcluster.daemon import STATE_MACHINE
 from rbcluster.errors import StorageError
 from rbcluster.raft.engine import RaftEngine
+from rbcluster.raft.machine import MachineState
 from rbcluster.raft.proposal import Outcome, ProposalResult
+from rbcluster.raft.refounding import refound
 from rbcluster.raft.settings import Founding, RaftSettings
 from rbcluster.raft.view import Role as RaftRole
 from tests.shared.local_cluster import LIMIT_S, PATIENT, eventually, make_settings
@@ -90,6 +94,28 @@ class FoundedCluster:
         shutil.rmtree(self.settings[node].data_dir)
         await self.start(node)
 
+    def refound(self, node: NodeId, new: ClusterId) -> None:
+        """Make a stopped node's storage a new cluster's, and tell all nodes of that."""
+        refound(
+            self.settings[node].storage,
+            MachineState(STATE_MACHINE),
+            new,
+            lambda state, drawn: refounded(state, cluster=new, node=node, incarnation=drawn),
+            datetime.now(UTC),
+        )
+        self.founding = replace(self.founding, founder=node)
+        self.settings = {
+            name: replace(settings, cluster=new, founding=self.founding)
+            for name, settings in self.settings.items()
+        }
+
+    async def until_known(self, node: NodeId) -> None:
+        """Wait until all that run know of a member."""
+        await eventually(
+            lambda: all(node in engine.state.members for engine in self.engines.values()),
+            f"{node} is known",
+        )
+
     async def elect(self, *nodes: NodeId) -> None:
         """Let nodes stand, one after the other, until one of all that run leads."""
         async with asyncio.timeout(LIMIT_S):
@@ -97,6 +123,27 @@ class FoundedCluster:
                 for node in nodes:
                     self.stand(node)
                     await asyncio.sleep(0.2)
+
+    def flush(self, node: NodeId) -> None:
+        """Have a node write what it holds back, and tell nobody."""
+        storage = self.engines[node]._storage
+        assert storage is not None
+        storage.journal.flush()
+
+    async def compact(self, node: NodeId) -> None:
+        """Have a node take a snapshot, and trim its journal."""
+        replica, storage = self.engines[node]._replica, self.engines[node]._storage
+        assert replica is not None
+        assert storage is not None
+        journal = storage.journal
+        replica.forceLogCompaction()
+        self.engines[node]._wake()
+        await eventually(lambda: journal[0][1] > 1, f"{node} has a snapshot")
+
+    def vote_of(self, node: NodeId) -> str | None:
+        """Whom a node gave its last vote."""
+        storage = self.engines[node]._storage
+        return None if storage is None else storage.journal.getVotedForNodeId()
 
     def kill_at_write(self, node: NodeId, num_writes: int) -> None:
         """End a node at its disk's next write, or so many later: what it holds back is lost."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
 
 from rbcluster.core.codec import encode_command
-from rbcluster.core.commands import ChangeRole, SetAddress
-from rbcluster.core.ids import NodeId
+from rbcluster.core.commands import AddMember, ChangeRole, SetAddress
+from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.core.state import Role, Wish
+from rbcluster.errors import StorageError
 from rbcluster.raft.proposal import Outcome
 from rbcluster.raft.view import Role as RaftRole
 from tests.cluster.founded_cluster import founded
 from tests.shared.local_cluster import LIMIT_S, eventually, free_addresses
 
 A, B, C, D, E = map(NodeId, "abcde")
+NEW = ClusterId(b"n" * 16)
 
 
 async def test_one_node_founds_and_lets_the_others_in(tmp_path: Path) -> None:
@@ -142,6 +145,80 @@ async def test_a_change_that_a_kill_interrupts_at_any_write_comes_to_its_end(
         await cluster.elect(B, A)
         await asking
         await cluster.until_voters("ab")
+
+
+async def test_a_leader_that_dies_with_the_news_of_a_second_voter_gets_that_ones_vote(
+    tmp_path: Path,
+) -> None:
+    async with founded(tmp_path, "ab", founders="a") as cluster:
+        await cluster.add(B, Wish.LEARNER)
+        await eventually(lambda: cluster.engines[A].is_caught_up(B), "b has caught up")
+        first = cluster.engines[A]
+        here = first.view.storages[B]
+        promote = ChangeRole(node=B, role=Role.VOTER, incarnation=here)
+        asking = asyncio.create_task(first.reconfigure(encode_command(promote), LIMIT_S))
+        await asyncio.sleep(0)  # it stands in the log, and nobody was told
+        cluster.flush(A)
+        first._mesh.abort()
+        await cluster.stop(A)
+        assert (await asking).outcome is Outcome.UNKNOWN
+        assert cluster.engines[B].view.voters == (A,)
+        await cluster.start(A)
+        await eventually(lambda: B in cluster.engines[A].view.connected, "they are linked")
+        cluster.stand(A)
+        await eventually(lambda: cluster.leader is cluster.engines[A], "a leads, by b's vote")
+        assert cluster.vote_of(B) == "a"
+
+
+async def test_nodes_that_were_let_in_find_each_other_when_all_were_down(tmp_path: Path) -> None:
+    async with founded(tmp_path, "abc", founders="a") as cluster:
+        await cluster.add(B)
+        await cluster.until_voters("ab")
+        await cluster.compact(A)  # its snapshot knows nothing of c
+        await cluster.add(C)
+        await cluster.until_voters("abc")
+        await cluster.stop(A, B, C)
+        await cluster.start(A, B, C)  # each was told of a alone, and has yet to apply its log
+        await eventually(
+            lambda: all(len(e.view.connected) == 2 for e in cluster.engines.values()), "all linked"
+        )
+        await cluster.elect(A)
+        await cluster.until_voters("abc")
+
+
+async def test_a_cluster_begins_anew_from_what_one_node_knows(tmp_path: Path) -> None:
+    async with founded(tmp_path, "abc", founders="abc") as cluster:
+        await cluster.until_voters("abc")
+        await cluster.propose(AddMember(node=D, address="d.example:1", wish=Wish.LEARNER, weight=1))
+        await cluster.until_known(D)
+        await cluster.stop(A, B, C)
+        cluster.refound(C, NEW)
+        await cluster.start(C)
+        await cluster.elect(C)
+        assert cluster.leader is cluster.engines[C]
+        with pytest.raises(StorageError, match="belongs to cluster"):
+            await cluster.start(A)
+        for node in (A, B):
+            shutil.rmtree(cluster.settings[node].data_dir)
+            await cluster.start(node)
+        await cluster.until_voters("abc")
+        assert cluster.engines[A].state.cluster_id == NEW
+        assert D in cluster.engines[B].state.members
+
+
+async def test_a_link_outlives_a_wrong_address(tmp_path: Path) -> None:
+    async with founded(tmp_path, "ab", founders="ab") as cluster:
+        await cluster.until_voters("ab")
+        went: list[str] = []
+        unsubscribe = cluster.engines[A].subscribe(
+            lambda: went.append("down") if not cluster.engines[A].view.connected else None
+        )
+        right = cluster.engines[A].state.members[B].address
+        for address in ("b.example.org:1", right):
+            await cluster.propose(SetAddress(node=B, address=address))
+        await cluster.until_voters("ab")
+        unsubscribe()
+        assert went == []
 
 
 async def test_an_address_is_dialled_anew_when_it_changes(tmp_path: Path) -> None:

@@ -141,6 +141,13 @@ def test_learners_alone_make_no_cluster() -> None:
     assert faults(text) == ["node: every node is a learner: at least one must be a voter"]
 
 
+@pytest.mark.parametrize("name", ["zoe", "b"])
+def test_a_founder_is_one_of_the_voters(name: str) -> None:
+    text = SMALL.replace("[cluster]", f'[cluster]\nfounder = "{name}"')
+    learner = re.sub(r'(address = "192.0.2.2.*)', r'\1\nrole = "learner"', text)
+    assert faults(learner) == ["cluster.founder: no voter has this name: there is 'a'"]
+
+
 @pytest.mark.parametrize("spelling", ["[2001:db8::2]:7300", "[2001:DB8:0:0::2]:7300"])
 def test_one_address_in_two_spellings_is_found(spelling: str) -> None:
     text = SMALL.replace("192.0.2.1:7300", "[2001:db8::2]:7300").replace("192.0.2.2:7300", spelling)

@@ -118,6 +118,22 @@ def test_a_node_is_told_where_the_others_are_and_who_founds_the_cluster(three: M
     assert settings.sync
 
 
+def test_a_node_that_was_in_a_cluster_before_founds_none(
+    three: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = three.config.node(A).paths
+    (paths.data_dir / "raft.set-aside-20260301T000000Z").mkdir()
+    founding = daemon._raft_settings(three.config, A, paths).founding
+    assert founding == Founding(voters=frozenset({A, B, C}), founder=None)
+    assert "it waits for those that its cluster.toml names" in caplog.text
+
+
+def test_the_file_may_name_who_founds(three: Made) -> None:
+    three.edit('profile = "lan"', 'profile = "lan"\nfounder = "b"')
+    founding = daemon._raft_settings(three.config, A, three.config.node(A).paths).founding
+    assert founding == Founding(voters=frozenset({A, B, C}), founder=B)
+
+
 def test_a_learner_is_told_the_same(three: Made) -> None:
     for name in "bc":
         three.edit(f'name = "{name}"', f'name = "{name}"\nrole = "learner"')

@@ -4,7 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rbcluster.agent.member_status import certificate_problem, voter_notes, wish_problem
+from rbcluster.agent.member_status import (
+    certificate_problem,
+    founding_notes,
+    voter_notes,
+    wish_problem,
+)
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Member, Role, Wish
 
@@ -21,6 +26,18 @@ def test_two_voters_are_told_what_they_are_worth(voters: tuple[NodeId, ...], is_
     notes = list(voter_notes(voters))
     assert bool(notes) is is_said
     assert all("two voters tolerate no failure" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("named", "voters", "is_said"),
+    [((A,), (A,), False), ((A,), (A, B), True), ((A, B), (A, B, C), False)],
+)
+def test_a_file_with_which_a_wiped_founder_would_meet_nobody_is_noted(
+    named: tuple[NodeId, ...], voters: tuple[NodeId, ...], is_said: bool
+) -> None:
+    notes = list(founding_notes(named, voters))
+    assert bool(notes) is is_said
+    assert all("names no voter but a: if a lost its disk" in note for note in notes)
 
 
 @pytest.mark.parametrize(("role", "wish"), [(Role.VOTER, Wish.VOTER), (Role.LEARNER, Wish.LEARNER)])

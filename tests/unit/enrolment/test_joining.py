@@ -18,7 +18,7 @@ from rbcluster.agent.operator import Operator
 from rbcluster.agent.ports import Cluster
 from rbcluster.config import Config, NodePaths, load_config, parse_config
 from rbcluster.core.apply import apply, apply_bytes
-from rbcluster.core.commands import SeedCluster, Verdict
+from rbcluster.core.commands import DropMember, SeedCluster, SetWish, Verdict
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import ClusterState, Member, Policy, Wish
 from rbcluster.endpoint import HostPort
@@ -122,6 +122,7 @@ async def test_a_guest_gets_all_it_needs_and_its_key_never_travels(scene: Scene)
     assert [node.name for node in made.nodes] == [A, D]
     assert made.cluster.id == config().cluster.id
     assert made.services == config().services
+    assert made.cluster.founder == A  # never the guest, whatever its name
 
 
 async def test_a_token_is_worth_one_node(scene: Scene) -> None:
@@ -184,6 +185,44 @@ async def test_nothing_is_written_over(scene: Scene) -> None:
     (scene.home / "cluster.toml").write_text("mine")
     with pytest.raises(ConfigError, match="nothing is written over"):
         check_is_free(scene.home / "data", scene.home / "cluster.toml")
+
+
+@pytest.mark.parametrize("name", ["data/tls", "data/services"])
+async def test_what_lies_in_the_way_is_found_before_the_token_is_spent(
+    scene: Scene, name: str
+) -> None:
+    (scene.home / name).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=f"{name} exists: nothing is written over"):
+        check_is_free(scene.home / "data", scene.home / "cluster.toml")
+
+
+async def test_who_loses_the_answer_is_told_how_to_begin_anew_and_can(scene: Scene) -> None:
+    token = await scene.invite()
+
+    async def spend_and_die(command: bytes, timeout_s: float) -> ProposalResult[Verdict]:
+        await LogOfOne.propose(scene.log, command, timeout_s)
+        raise ConnectionResetError
+
+    scene.log.propose = spend_and_die  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match=r"answer was lost .*`rbcluster remove d` there; then"):
+        await ask_to_join(token, D, D_ADDRESS)
+    assert D in scene.log.state.members
+    del scene.log.propose
+    await scene.host.aclose()
+    again = await scene.invite()
+    with pytest.raises(ConfigError, match="if it never came to run, remove it first"):
+        await ask_to_join(again, D, D_ADDRESS)
+    scene.log.state, _ = apply(scene.log.state, SetWish(node=D, wish=Wish.GONE))
+    scene.log.state, _ = apply(scene.log.state, DropMember(node=D))
+    scene.settle(await ask_to_join(again, D, D_ADDRESS))
+
+
+async def test_who_cant_write_down_what_it_got_is_told_how_to_begin_anew(scene: Scene) -> None:
+    membership = await ask_to_join(await scene.invite(), D, D_ADDRESS)
+    scene.home.mkdir()
+    (scene.home / "data").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"can't be written.*Mend that, .*`rbcluster remove d`"):
+        scene.settle(membership)
 
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.0\r\n\r\n", b"{}\n", b""])

@@ -18,24 +18,29 @@ PEERS = [PeerNode(name) for name in "bcde"]
 B, C = PEERS[:2]
 
 
-def place(directory: Path, node: str = "a") -> StoragePlace:
+CLUSTER = ClusterId(bytes(16))
+
+
+def place(directory: Path, node: str = "a", cluster: ClusterId = CLUSTER) -> StoragePlace:
     """Where the replica's storage is."""
-    return StoragePlace(directory=directory, cluster=ClusterId(bytes(16)), node=NodeId(node))
+    return StoragePlace(directory=directory, cluster=cluster, node=NodeId(node))
 
 
 class Bench:
-    """A replica of five voters with nobody at the other end."""
+    """A replica, of five voters unless told otherwise, with nobody at the other end."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, *, cluster: ClusterId = CLUSTER, voters: str = "abcde"
+    ) -> None:
         self.machine = MachineState(LEDGER)
-        self.storage = open_storage(place(directory), self.machine)
+        self.storage = open_storage(place(directory, cluster=cluster), self.machine)
         self.sent: list[tuple[PeerNode, Message]] = []
         self.is_sending = True
         self.replica = Replica(
             ReplicaParts(
                 node=PeerNode("a"),
                 incarnation=self.storage.owner.incarnation,
-                base=lambda: dict.fromkeys(map(NodeId, "abcde")),
+                base=lambda: dict.fromkeys(map(NodeId, voters)),
                 profile=LAN,
                 journal=self.storage.journal,
                 snapshots=self.storage.snapshots,

@@ -1,9 +1,9 @@
 """PySyncObj with voters that change in place, as the log says.
 
-The second file that reaches into it: PySyncObj fixes a node's role at construction, and its own
+One of the files that reach into it: PySyncObj fixes a node's role at construction, and its own
 dynamic membership has a guard that is dead code. So ``__selfNode`` and ``__otherNodes`` are changed
 here, while the replica runs: no leader loses its office over it, and what is known of a peer's log
-stays known. `pysyncobj_patch.py` checks at every start that each hook is still there.
+stays known. `pysyncobj_library.py` checks at every start that each hook is still there.
 
 Not here: which change is wanted (`core/membership.py`) or may be begun (`electorate.py`).
 """
@@ -151,6 +151,9 @@ class VotersInPlace(SyncObj):
     def hears_leader(self) -> bool:
         """Tell whether a leader was heard not so long ago."""
         return self._heard_leader_within(self._parts.profile.forget_leader_s)
+
+    def _hear_leader(self) -> None:
+        self._leader_heard_at = monotonic()
 
     def _heard_leader_within(self, seconds: float) -> bool:
         return monotonic() - self._leader_heard_at < seconds

@@ -62,7 +62,7 @@ IMPURE_MODULES = {
 IMPURE_CALLS = {"generate", "input", "now", "open", "print", "randombytes", "today", "utcnow"}
 
 PYSYNCOBJ_ROOM = "raft"
-PATCH_MODULES = {"raft/pysyncobj_patch.py", "raft/pysyncobj_voters.py"}
+PATCH_MODULES = {f"raft/pysyncobj_{part}.py" for part in ("patch", "messages", "voters")}
 MANGLED = "_SyncObj__"
 
 

@@ -6,25 +6,25 @@ import pytest
 from pysyncobj.monotonic import monotonic
 
 from rbcluster.errors import RaftError
-from rbcluster.raft import pysyncobj_patch
+from rbcluster.raft import pysyncobj_library
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.machine import MachineState
 from rbcluster.raft.messages import Message
 from rbcluster.raft.profile import LAN
-from rbcluster.raft.pysyncobj_patch import check_library
+from rbcluster.raft.pysyncobj_library import check_library
 from rbcluster.raft.storage import open_storage
 from tests.shared.ledger import LEDGER
 from tests.unit.raft.bench import PEERS, B, Bench, C, entry, place
 
 
 def test_another_release_of_pysyncobj_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pysyncobj_patch, "VERSION", "0.3.18")
+    monkeypatch.setattr(pysyncobj_library, "VERSION", "0.3.18")
     with pytest.raises(RaftError, match=r"PySyncObj 0\.3\.18 is installed, .* exactly 0\.3\.17"):
         check_library()
 
 
 def test_a_hook_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pysyncobj_patch, "_METHOD_HOOKS", ("_SyncObj__gone",))
+    monkeypatch.setattr(pysyncobj_library, "_METHOD_HOOKS", ("_SyncObj__gone",))
     with pytest.raises(RaftError, match="without _SyncObj__gone is installed"):
         check_library()
 
@@ -32,7 +32,7 @@ def test_a_hook_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_attribute_that_is_gone_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pysyncobj_patch, "_ATTRIBUTE_HOOKS", ("_SyncObj__gone",))
+    monkeypatch.setattr(pysyncobj_library, "_ATTRIBUTE_HOOKS", ("_SyncObj__gone",))
     with pytest.raises(RaftError, match="lacks _SyncObj__gone"):
         Bench(tmp_path)
 

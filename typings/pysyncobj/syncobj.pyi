@@ -59,7 +59,6 @@ class SyncObj:
     _SyncObj__raftElectionDeadline: float
     _SyncObj__raftMatchIndex: dict[Node, int]
     _SyncObj__raftLeader: Node | None
-    _SyncObj__raftMatchIndex: dict[Node, int]
     _SyncObj__raftNextIndex: dict[Node, int]
     _SyncObj__raftState: int
     _SyncObj__readonlyNodes: set[Node]

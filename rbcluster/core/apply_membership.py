@@ -60,8 +60,7 @@ def changed(  # noqa: PLR0911 - one return for each command
             return _accepted(state, command)
         case ChangeRole():
             return _role_changed(state, command)
-        case DropMember():
-            return _dropped(state, command)
+    return _dropped(state, command)
 
 
 def _added(state: ClusterState, command: AddMember) -> ClusterState:

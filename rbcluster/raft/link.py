@@ -97,6 +97,10 @@ class Link:
             if frame.kind is not FrameKind.PING:
                 deliver(frame.kind, frame.payload)
 
+    def take_no_more(self) -> None:
+        """Deliver nothing any more, and send nothing more than is queued."""
+        self._is_closed = True
+
     def abort(self) -> None:
         """Cut the connection at once; nothing is sent or delivered any more."""
         self._is_closed = True

@@ -164,8 +164,9 @@ class Mesh:
         for peer, link in tuple(self._links.items()):
             if peer not in welcome:
                 logger.info("link cut node=%s: it is no member", peer)
-                link.abort()
+                link.take_no_more()
                 self._forget(peer, link)
+                self._spawn(link.close())  # what it was sent before, it may still hear: why
 
     async def _listen(self) -> socket.socket:
         host, port = self._settings.listen

@@ -284,13 +284,13 @@ async def test_a_link_is_not_up_again_before_an_append_period_has_passed(
     loop = asyncio.get_running_loop()
     changes: list[tuple[str, float]] = []
     for name in ("link_up", "link_down"):
-        take = getattr(scene.victim, name)
+        take = getattr(scene.victim._receiver, name)
 
         def note(*told: object, name: str = name, take: Callable[..., None] = take) -> None:
             changes.append((name, loop.time()))
             take(*told)
 
-        monkeypatch.setattr(scene.victim, name, note)
+        monkeypatch.setattr(scene.victim._receiver, name, note)
     for _ in range(3):
         async with scene.forger(scene.member()) as forger:
             await forger.greet()

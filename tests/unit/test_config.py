@@ -70,7 +70,7 @@ def test_the_defaults_the_example_shows_are_the_defaults() -> None:
     """Taking the # off a default changes nothing."""
     path = Path(__file__).parents[2] / "cluster.toml.example"
     text = re.sub(
-        r"^#(?!password_file|control|listen|via)([a-z_]+ = )",
+        r"^#(?!password_file|control|listen|via|founder)([a-z_]+ = )",
         r"\1",
         path.read_text(),
         flags=re.MULTILINE,

@@ -33,6 +33,7 @@ from rbcluster.core.membership import (
     keeps_quorum,
     next_step,
     obstacle,
+    refusal_of,
     voters_of,
 )
 from rbcluster.core.state import (
@@ -200,6 +201,7 @@ def test_who_is_being_removed_stays_so() -> None:
 def test_an_address_changes_and_an_id_does_not() -> None:
     state = after([SetAddress(node=BOB, address="[2001:db8::2]:7300")], FOUNDED)
     assert state.members[BOB] == replace(FOUNDED.members[BOB], address="[2001:db8::2]:7300")
+    assert apply(state, SetAddress(node=BOB, address="[2001:db8::2]:7300"))[0] is state
 
 
 # --- what the leader does about wishes
@@ -264,6 +266,19 @@ def test_a_learner_waits_for_its_vote(seen: Sight, why: str) -> None:
     waiting = members(a=VOTER, b=TO_VOTE)
     assert next_step(waiting, seen) is None
     assert obstacle(waiting[B], waiting, seen) == why
+
+
+def test_an_eighth_voter_waits_and_so_does_the_end_of_the_only_one() -> None:
+    seven = {f"v{number}": VOTER for number in range(MAX_VOTERS - 1)}
+    full = members(a=VOTER, b=TO_VOTE, **seven)
+    assert str(obstacle(full[B], full, sight(B))).startswith("there are 7 voters already")
+    sole = members(a=TO_GO)
+    assert obstacle(sole[A], sole, sight()) == "a is the only voter: promote another first"
+
+
+@pytest.mark.parametrize("node", [A, MALLORY])
+def test_a_wish_that_changes_nothing_is_for_the_state_machine_to_answer(node: NodeId) -> None:
+    assert refusal_of(SetWish(node=node, wish=Wish.VOTER), members(a=VOTER), sight()) is None
 
 
 def test_a_voter_whose_disk_is_lost_loses_its_vote_before_all_else() -> None:

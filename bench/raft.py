@@ -1,12 +1,14 @@
-"""How fast the cluster elects, hands over and commits: three voters, real processes, TLS, fsync.
+"""How fast clusters of several sizes elect, hand over and commit: real processes, TLS, fsync.
 
 Run: ``python -m bench.raft [--trials 20]``. Prints median and 95th percentile.
 
 - ``new leader``: from kill -9 of the leader until another node has been elected
 - ``next commit``: from kill -9 until a survivor has committed a command
-- ``cut off``: from stopping both followers until the leader says that it leads no longer
+- ``cut off``: from stopping all followers until the leader says that it leads no longer
 - ``hand-over``: from the request on the leader until the new leader has committed a command
-- ``commit``: one at a time, proposed on the leader or on a follower; and 64 at a time
+- ``commit``: one at a time, proposed on the leader or on a follower; and 64 at a time; three voters
+
+All nodes share this machine: with 33 of them it is the processor that is measured.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import signal
 import tempfile
 import time
 from pathlib import Path
+from string import ascii_lowercase
 
 from bench.figures import MIN_TRIALS, milliseconds, show, show_heading
 from tests.cluster.processes import NodeProcess, ProcessCluster, running_processes
 
+SIZES = ((3, 0), (5, 0), (7, 0), (3, 30))  # voters, learners
 COMMITS = 500
 SETTLE_S = 0.3  # a link that has just come up puts elections off; a cluster at rest is measured
 
@@ -73,7 +77,7 @@ def is_led_by_another(cluster: ProcessCluster, old: NodeProcess) -> bool:
 
 
 async def cut_off(cluster: ProcessCluster, trials: int) -> None:
-    """Let both followers freeze, again and again."""
+    """Let all followers freeze, again and again."""
     took: list[float] = []
     for _ in range(trials):
         old = await cluster.leader()
@@ -103,15 +107,25 @@ async def throughput(cluster: ProcessCluster) -> None:
         print(f"64 at a time {name}: {rate:.0f} commits/s", flush=True)
 
 
-async def main(trials: int) -> None:
+async def measure(num_voters: int, num_learners: int, trials: int) -> None:
     """Run everything on one cluster."""
+    learners = [f"learner{number:02}" for number in range(num_learners)]
+    print(f"\n{num_voters} voters, {num_learners} learners", flush=True)
     show_heading()
     with tempfile.TemporaryDirectory() as directory:
-        async with running_processes(Path(directory), "abc") as cluster:
-            await throughput(cluster)
+        names = ascii_lowercase[:num_voters]
+        async with running_processes(Path(directory), names, learners=learners) as cluster:
+            if (num_voters, num_learners) == SIZES[0]:
+                await throughput(cluster)
             await hand_over(cluster, trials)
             await cut_off(cluster, trials)
             await failover(cluster, trials)
+
+
+async def main(trials: int) -> None:
+    """Run everything on clusters of all sizes."""
+    for num_voters, num_learners in SIZES:
+        await measure(num_voters, num_learners, trials)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ def write_settings(settings: RaftSettings, directory: Path, profile: str) -> Pat
                 "node": settings.node.name,
                 "listen": settings.listen,
                 "peers": {peer.name: address for peer, address in settings.peers.items()},
+                "learners": {node.name: address for node, address in settings.learners.items()},
+                "learner": settings.learner,
                 "data_dir": str(settings.data_dir),
                 "tls": {"ca": str(tls.ca), "cert": str(tls.cert), "key": str(tls.key)},
                 "profile": profile,
@@ -131,6 +133,7 @@ class ProcessCluster:
             node: write_settings(each, directory, profile) for node, each in settings.items()
         }
         self.addresses = [each.listen for each in settings.values()]
+        self._learners = frozenset(node for each in settings.values() for node in each.learners)
         self.nodes: dict[NodeId, NodeProcess] = {}
 
     async def start(self, *nodes: NodeId) -> None:
@@ -151,8 +154,14 @@ class ProcessCluster:
                 for wait in waits:
                     wait.cancel()
 
+    def _is_linked(self, node: NodeProcess) -> bool:
+        """Tell whether a worker has all its links: a learner has them with voters alone."""
+        voters = self.nodes.keys() - self._learners
+        wanted = voters if node.node in self._learners else self.nodes.keys()
+        return node.seen.num_links == len(wanted - {node.node})
+
     def _leader(self) -> NodeProcess | None:
-        if any(n.seen.num_links != len(self.nodes) - 1 for n in self.nodes.values()):
+        if not all(self._is_linked(node) for node in self.nodes.values()):
             return None
         told = {node.seen.leader for node in self.nodes.values()}
         terms = {node.seen.term for node in self.nodes.values()}
@@ -176,10 +185,14 @@ class ProcessCluster:
 
 @asynccontextmanager
 async def running_processes(
-    directory: Path, names: str, profile: str = "lan"
+    directory: Path, names: str, profile: str = "lan", *, learners: Iterable[str] = ()
 ) -> AsyncIterator[ProcessCluster]:
-    """Lay out and start a cluster of workers; none is left at the end."""
-    cluster = ProcessCluster(make_settings(directory, names), directory, profile)
+    """Lay out and start a cluster of workers; none is left at the end.
+
+    :param names: of the voters, a letter each.
+    """
+    settings = make_settings(directory, names, learners=learners)
+    cluster = ProcessCluster(settings, directory, profile)
     try:
         await cluster.start()
         yield cluster

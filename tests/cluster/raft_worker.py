@@ -35,6 +35,8 @@ def read_settings(path: Path) -> RaftSettings:
         node=NodeId(raw["node"]),
         listen=(raw["listen"][0], raw["listen"][1]),
         peers={NodeId(name): (host, port) for name, (host, port) in raw["peers"].items()},
+        learners={NodeId(name): (host, port) for name, (host, port) in raw["learners"].items()},
+        learner=raw["learner"],
         data_dir=Path(raw["data_dir"]),
         tls=TlsFiles(**tls),
         profile=PROFILES[raw["profile"]],

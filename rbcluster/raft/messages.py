@@ -66,6 +66,7 @@ BETWEEN_VOTERS = frozenset(
     }
 )
 FROM_LEARNER = frozenset({"next_node_idx", "apply_command"})
+HEARTBEATS = frozenset({"append_entries", "next_node_idx"})  # as long as they change nothing
 
 
 class MessageError(ValueError):

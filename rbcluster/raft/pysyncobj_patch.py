@@ -148,6 +148,17 @@ class Replica(ConfinedMessages):
             return None
         return max(0.0, min(deadlines) - monotonic()) + 0.001  # "due" is strictly after
 
+    def pulse(self) -> object:
+        """Return what a mere heartbeat leaves as it is; None while something is to be done at once.
+
+        Most messages are heartbeats and their acknowledgements: a tick for each would double what
+        a node at rest costs.
+        """
+        last: int = self._parts.journal[-1][1]
+        if self._append_wanted or not last == self.raftCommitIndex == self.raftLastApplied:
+            return None
+        return last, self.raftCurrentTerm, self._SyncObj__raftState, self.leader()
+
     def _commits_alone(self) -> bool:
         """Tell whether the only voter has entries that the next tick commits."""
         is_alone = self._isLeader() and not self.otherNodes

@@ -21,7 +21,7 @@ from rbcluster.raft.electorate import Electorate
 from rbcluster.raft.frames import FrameKind, Hello
 from rbcluster.raft.gate import TurnedAway
 from rbcluster.raft.limits import MAX_REASON_CHARS
-from rbcluster.raft.messages import BETWEEN_VOTERS, Message, check_message
+from rbcluster.raft.messages import BETWEEN_VOTERS, HEARTBEATS, Message, check_message
 from rbcluster.raft.proposal import Outcome, ProposalResult, not_taken
 from rbcluster.raft.pysyncobj_patch import Replica
 
@@ -125,8 +125,11 @@ class Receiver(Generic[S, V]):
             return
         if message["type"] == "apply_command" and self._refuse_forwarded(running, peer, message):
             return
+        pulse = running.replica.pulse() if message["type"] in HEARTBEATS else None
         try:
             running.replica.receive(PeerNode(peer.name), message)
+            if pulse is not None and pulse == running.replica.pulse():
+                return
             running.electorate.follow()
         except Exception as error:  # noqa: BLE001 - the rule is in the engine's docstring
             self._host.fail(error)

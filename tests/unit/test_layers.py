@@ -62,7 +62,7 @@ IMPURE_MODULES = {
 IMPURE_CALLS = {"generate", "input", "now", "open", "print", "randombytes", "today", "utcnow"}
 
 PYSYNCOBJ_ROOM = "raft"
-PATCH_MODULES = {f"raft/pysyncobj_{part}.py" for part in ("patch", "messages", "voters")}
+PATCH_MODULES = {f"raft/pysyncobj_{part}.py" for part in ("library", "patch", "messages", "voters")}
 MANGLED = "_SyncObj__"
 
 

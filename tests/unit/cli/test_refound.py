@@ -15,7 +15,7 @@ from rbcluster.core.state import Member, Policy, Role
 from rbcluster.errors import StorageError
 from rbcluster.raft.configuration import encode_entry
 from rbcluster.raft.messages import NO_OP
-from tests.unit.cli.test_reset_node import Made
+from tests.unit.cli.made import Made
 
 A, B = NodeId("a"), NodeId("b")
 

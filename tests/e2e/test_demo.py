@@ -16,7 +16,7 @@ import pytest
 
 from rbcluster.lab.node_process import COMMAND
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600), pytest.mark.usefixtures("alone")]
 
 _LIMIT_S = 480.0
 _STOP_LIMIT_S = 60.0

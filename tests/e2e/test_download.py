@@ -18,7 +18,7 @@ from rbcluster.lab.plain_service import PlainService
 from rbcluster.lab.visitor import Visitor
 from rbcluster.lab.webpage import WebPage
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600), pytest.mark.usefixtures("alone")]
 
 _NUM_BYTES = 20_000_000
 _NUM_PAIRS = 3

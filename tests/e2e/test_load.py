@@ -1,4 +1,8 @@
-"""Load: visitors on fresh circuits reach each node as often as its share of the points says."""
+"""Load: visitors on fresh circuits reach each node as often as its share of the points says.
+
+The visits are those of the whole period that is watched anyway (`chronicle.py`): hundreds, each on
+circuits of its own, to a cluster that nobody disturbs.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +12,31 @@ from math import sqrt
 
 import pytest
 
-from rbcluster.lab.cluster import LabCluster
-from rbcluster.lab.visiting import visit_often
-from rbcluster.lab.visitor import Visitor
-from tests.e2e.care import calm
-from tests.e2e.witness import Witness
+from tests.e2e.chronicle import Chronicle
 
 _NUM_VISITS = 300
 _MAX_DEVIATIONS = 4
-_CALM_S = 60.0  # for all visits, so that shares stay as they are
+
+pytestmark = pytest.mark.timeout(600)  # it may wait for the end of the period
 
 
-@pytest.mark.usefixtures("logs")
-async def test_each_node_answers_as_often_as_its_share_of_the_points(
-    cluster: LabCluster,
-    visitor: Visitor,
-    witness: Witness,
-    record_property: Callable[[str, object], None],
+def test_each_node_answers_as_often_as_its_share_of_the_points(
+    chronicle: Chronicle, record_property: Callable[[str, object], None]
 ) -> None:
-    document = await calm(cluster, witness, _CALM_S)
-    on_show = {node["name"]: node["on_show"] for node in document["nodes"]}
-    visits = await visit_often(visitor, cluster.address, _NUM_VISITS)
-    answered = Counter(visit.text for visit in visits if visit.ok)
-    figures = f"points on show {on_show}, answered {dict(answered)}"
+    visits = [
+        visit
+        for visit in (*chronicle.refetching, *chronicle.keeping)
+        if visit.ok and not chronicle.is_disturbed(visit)
+    ]
+    shares = [chronicle.shares_at(visit.started_at) for visit in visits]
+    answered = Counter(visit.text for visit in visits)
+    expected = {node: float(sum(share[node] for share in shares)) for node in shares[0]}
+    figures = f"answered {dict(answered)}, expected {expected}"
     record_property("load", figures)
     print(figures)  # noqa: T201 - `pytest -rP` shows it
 
-    assert [visit.error for visit in visits if not visit.ok] == []
-    for node, num_points in on_show.items():
-        share = num_points / sum(on_show.values())
-        deviation = sqrt(_NUM_VISITS * share * (1 - share))
-        assert abs(answered[node] - _NUM_VISITS * share) <= _MAX_DEVIATIONS * deviation, figures
+    assert len(visits) >= _NUM_VISITS
+    assert answered.keys() == expected.keys()
+    for node, number in expected.items():
+        deviation = sqrt(sum(share[node] * (1 - share[node]) for share in shares))
+        assert abs(answered[node] - number) <= _MAX_DEVIATIONS * deviation, figures

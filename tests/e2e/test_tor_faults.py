@@ -176,6 +176,8 @@ async def test_a_node_whose_tor_would_publish_by_itself_is_withdrawn_until_that_
     await until_it_answers(cluster, visitor, name)
 
 
+@pytest.mark.timeout(600)  # it may wait for others
+@pytest.mark.usefixtures("alone")  # a relay that dies is missed by every cluster of the network
 async def test_the_points_at_a_dead_relay_are_soon_replaced(
     cluster: LabCluster,
     network: PrivateNetwork,

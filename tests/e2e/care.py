@@ -17,6 +17,8 @@ from tests.e2e.witness import Witness
 _MEND_LIMIT_S = 120.0
 _CALM_LIMIT_S = 180.0
 _ROTATIONS_APART_S = 12.0  # tors get a consensus within one voting interval (10 s) of each other
+_ROTATED_AFTER_S = 30.0  # ... and all have it, and have exchanged their points, by then
+_CHANGES_APART_S = 5.0  # else a change is over when new points have been read, 3 s after the first
 _COMMAND_LIMIT_S = 30.0
 _INFO = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO ")
 _TOR_BUGS = ("Could not get valid INTRO2 keys", "Bug: ")
@@ -64,14 +66,14 @@ async def agreement(cluster: LabCluster) -> StatusDocument:
     return await wait_for(look, "one state on all nodes", _MEND_LIMIT_S)
 
 
-def is_settled(document: StatusDocument) -> bool:
-    """Tell whether no descriptor is so new that another tor's rotation may still follow its own."""
+def is_settled(document: StatusDocument, for_s: float) -> bool:
+    """Tell whether no descriptor is so new that what has changed may go on changing."""
     published = [
         descriptor["published_at"]
         for service in document["services"]
         for descriptor in service["descriptors"]
     ]
-    latest = datetime.now(UTC) - timedelta(seconds=_ROTATIONS_APART_S)
+    latest = datetime.now(UTC) - timedelta(seconds=for_s)
     return all(at is not None and datetime.fromisoformat(at) <= latest for at in published)
 
 
@@ -82,7 +84,9 @@ async def calm(cluster: LabCluster, witness: Witness, for_s: float) -> StatusDoc
         if await witness.calm_s() < for_s:
             return None
         document = await agreement(cluster)
-        is_calm = is_settled(document) and await witness.calm_s() >= for_s
+        is_rotated = await witness.rotated_s() > _ROTATED_AFTER_S
+        apart_s = _CHANGES_APART_S if is_rotated else _ROTATIONS_APART_S
+        is_calm = is_settled(document, apart_s) and await witness.calm_s() >= for_s
         return document if is_calm else None
 
     return await wait_for(look, f"{for_s:g} s of calm", _CALM_LIMIT_S)

@@ -34,7 +34,7 @@ class Witness:
         """Tell how long nothing will change by itself (seconds): until the next shared random
         value, at which all tors exchange their points. 0 while some of them are doing so.
         """
-        view = (await read_network(self._visitor.tor.getinfo, None, testing_network=True)).view
+        view = await self._view()
         run_start = _run_start(view)
         for node in self._cluster.nodes.values():
             async with control_of(node) as connection:
@@ -43,6 +43,13 @@ class Witness:
                 return 0.0
         end = run_start + view.times.srv_run_length
         return max(0.0, (end - datetime.now(UTC)).total_seconds())
+
+    async def rotated_s(self) -> float:
+        """Tell how long ago the shared random value changed (seconds)."""
+        return (datetime.now(UTC) - _run_start(await self._view())).total_seconds()
+
+    async def _view(self) -> ConsensusView:
+        return (await read_network(self._visitor.tor.getinfo, None, testing_network=True)).view
 
 
 def _run_start(view: ConsensusView) -> datetime:

@@ -24,29 +24,54 @@ from __future__ import annotations
 
 import io
 import sys
+from importlib import import_module
 
 import click
 
 from rbcluster import __version__
 from rbcluster.cli.complaint import complain
-from rbcluster.cli.demo import demo
-from rbcluster.cli.descriptor import descriptor
-from rbcluster.cli.drain import drain, undrain
-from rbcluster.cli.enrol import certify, invite, join
-from rbcluster.cli.init import init
-from rbcluster.cli.key import key
-from rbcluster.cli.maintenance import maintenance
-from rbcluster.cli.members import add, demote, node, promote, remove
-from rbcluster.cli.refound import refound_command
-from rbcluster.cli.reset_node import reset_node
-from rbcluster.cli.run import run
-from rbcluster.cli.status import status
-from rbcluster.cli.transfer import transfer
 from rbcluster.errors import RbclusterError
+
+_COMMANDS = {  # name -> its module in this package; the function has the command's name
+    "init": "init",
+    "run": "run",
+    "status": "status",
+    "transfer": "transfer",
+    "drain": "drain",
+    "undrain": "drain",
+    "maintenance": "maintenance",
+    "reset-node": "reset_node",
+    "refound": "refound",
+    "invite": "enrol",
+    "join": "enrol",
+    "certify": "enrol",
+    "add": "members",
+    "promote": "members",
+    "demote": "members",
+    "remove": "members",
+    "node": "members",
+    "key": "key",
+    "descriptor": "descriptor",
+    "demo": "demo",
+}
 
 
 class _Commands(click.Group):
-    """Turns errors raised on purpose into a line on stderr; a bug keeps its traceback."""
+    """Imports a command when it is asked for: the daemon keeps in memory only what it uses.
+
+    Errors raised on purpose become a line on stderr; a bug keeps its traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*_COMMANDS, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module = import_module(f"rbcluster.cli.{_COMMANDS[cmd_name]}")
+        command = getattr(module, cmd_name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -65,12 +90,3 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a mark
-
-
-_COMMANDS = (
-    *(init, run, status, transfer, drain, undrain, maintenance, reset_node, refound_command),
-    *(invite, join, certify, add, promote, demote, remove, node),
-    *(key, descriptor, demo),
-)
-for command in _COMMANDS:
-    main.add_command(command)

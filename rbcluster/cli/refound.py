@@ -19,15 +19,16 @@ from rbcluster.core.state import ClusterState
 from rbcluster.daemon import STATE_MACHINE, storage_place
 from rbcluster.errors import StorageError
 from rbcluster.raft.machine import MachineState
-from rbcluster.raft.refounding import read_remains, refound
+from rbcluster.raft.refounding import read_remains
+from rbcluster.raft.refounding import refound as begin_anew
 from rbcluster.raft.storage import StoragePlace
 
 
-@click.command("refound")
+@click.command()
 @config_option
 @node_option
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def refound_command(*, config_path: Path, node: str | None, yes: bool) -> None:
+def refound(*, config_path: Path, node: str | None, yes: bool) -> None:
     """Begin a new cluster from what this node knows, with a new id; the others join it clean.
 
     For a cluster that lost a majority of its voters for good, or one brought back from a backup.
@@ -40,7 +41,7 @@ def refound_command(*, config_path: Path, node: str | None, yes: bool) -> None:
     click.echo(printable(_knowledge(place, cluster)))
     if not yes:
         click.confirm(_QUESTION, abort=True)
-    aside = refound(
+    aside = begin_anew(
         place,
         MachineState(STATE_MACHINE),
         cluster,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +54,10 @@ def test_the_version_is_the_packages() -> None:
 
 def leaves(group: click.Group, *before: str) -> Iterator[str]:
     """Name every command that is no mere group."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from leaves(command, *before, name)
         else:
@@ -65,8 +70,22 @@ def test_every_command_stands_in_the_documentation() -> None:
     assert sorted(rows) == sorted(leaves(main))
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in main.commands)])
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in main.list_commands(click.Context(main)))]
+)
 def test_every_command_explains_itself(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "-h"])
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: rbcluster")
+
+
+def test_the_daemon_keeps_nothing_in_memory_that_only_the_demo_needs() -> None:
+    look = (
+        "import sys, click; from rbcluster.cli.main import main;"
+        "main.get_command(click.Context(main), 'run');"
+        "print([name for name in sys.modules if name.startswith(('rbcluster.lab', 'rich'))])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, check=True, text=True
+    )
+    assert result.stdout == "[]\n"

@@ -45,7 +45,7 @@ from rbcluster.core.commands import (
 )
 from rbcluster.core.ids import NodeId
 from rbcluster.core.membership import Sight, refusal_of
-from rbcluster.core.state import Member, Role
+from rbcluster.core.state import Member, Role, Wish
 from rbcluster.errors import CommandError, DescriptorError
 from rbcluster.hs.consensus_view import ConsensusView
 from rbcluster.hs.descriptor import find_period, open_descriptor
@@ -123,6 +123,8 @@ def _request_refusal(
 ) -> str | None:
     """Hold a request about the members against what is safe now."""
     match command:
+        case SetWish(node=node, wish=Wish.GONE) if node == sender.node:  # it is cut off before
+            return f"{node} could not see its own removal done: ask on another node"
         case SetWish():
             return refusal_of(command, members, sight())
         case Invite():

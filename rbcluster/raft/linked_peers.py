@@ -133,7 +133,7 @@ class LinkedPeers:
     def follow(self, members: Mapping[NodeId, Member]) -> None:
         """Take note of the members, and of what the log says of the voters."""
         replica, roll = self._replica, self._roll
-        is_news = roll.hint.index > replica.knows_up_to()
+        is_news = roll.hint.index > replica.raftLastApplied
         new = replace(
             roll,
             votes=replica.votes(),
@@ -154,7 +154,7 @@ class LinkedPeers:
         is_voter = self._standings.get(peer) in {Standing.VOTER, Standing.NEWER}
         if self._roll.configuration and not is_voter:
             return  # a learner could make itself a leader
-        if hint.index > max(self._replica.knows_up_to(), self._roll.hint.index):
+        if hint.index > max(self._replica.raftLastApplied, self._roll.hint.index):
             logger.info("node=%s knows of voters that this node has yet to hear of", peer)
             self._change(replace(self._roll, hint=hint))
 

@@ -79,10 +79,6 @@ class VotersInPlace(SyncObj):
         head = self._parts.snapshots.head
         return self.configured_at() or (0 if head is None else head[1][1])
 
-    def knows_up_to(self) -> int:
-        """Return the index up to which no voters can have been that this node has not heard of."""
-        return max(self.configured_at(), self.raftLastApplied)
-
     def votes(self) -> bool:
         """Tell whether this node, with this storage, has a vote."""
         return self._SyncObj__selfNode is not None

@@ -105,7 +105,7 @@ class Roll:
     configured_at: int  # index in the log as of which it is so; 0: nothing says so
     told: Mapping[NodeId, Address]  # at the first start
     members: Mapping[NodeId, Member] = field(default_factory=lambda: MappingProxyType({}))
-    hint: Hint = NOTHING
+    hint: Hint = NOTHING  # until the state has come to where it was given
 
     def standing(self, peer: NodeId, incarnation: Incarnation) -> Standing:
         """Say what a peer with this storage counts as."""
@@ -124,8 +124,7 @@ class Roll:
     def addresses(self) -> Mapping[NodeId, Address]:
         """Where every other node is reached that may be linked with."""
         known = self.told if not self.members else _addresses(self.members)
-        hinted = self.hint.addresses if self._newer_voters() else {}
-        everyone = {**hinted, **known}
+        everyone = {**self.hint.addresses, **known}
         return {node: where for node, where in everyone.items() if node != self.node}
 
     @property

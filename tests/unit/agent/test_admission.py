@@ -244,7 +244,7 @@ def wish(node: NodeId, what: Wish) -> SetWish:
 
 @pytest.mark.parametrize("command", ABOUT_MEMBERS, ids=lambda command: type(command).__name__)
 def test_voter_may_pass_on_what_an_operator_wants_of_the_members(command: Command) -> None:
-    assert verdict(command) is None
+    assert verdict(command, sender=ADA) is None
     assert "eve has no vote" in str(verdict(command, sender=builders.EVE))
 
 
@@ -255,6 +255,12 @@ def test_a_wish_that_would_cost_the_quorum_is_not_even_taken_down() -> None:
             "without cyd, no majority of the voters ada, bob would be up: "
             "start those that are down first"
         )
+
+
+def test_who_is_to_go_is_not_asked_to_see_it_done() -> None:
+    refused = verdict(wish(BOB, Wish.GONE), sender=BOB)
+    assert refused == "bob could not see its own removal done: ask on another node"
+    assert verdict(wish(BOB, Wish.LEARNER), sender=BOB) is None
 
 
 def test_a_node_that_said_it_has_no_key_is_not_promoted() -> None:

@@ -133,9 +133,12 @@ def in_touch_with(name: str) -> Condition:
     """Tell whether there is a leader, and a node is linked."""
 
     def holds(document: StatusDocument) -> bool:
-        (node,) = (node for node in document["nodes"] if node["name"] == name)
-        is_linked = node["state"] in {"leader", "follower", "learner"}
-        return is_linked and document["cluster"]["leader"] is not None
+        linked = {  # a node that has just begun knows only those of its own cluster.toml
+            node["name"]
+            for node in document["nodes"]
+            if node["state"] in {"leader", "follower", "learner"}
+        }
+        return name in linked and document["cluster"]["leader"] is not None
 
     return holds
 

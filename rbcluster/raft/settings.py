@@ -5,7 +5,8 @@ Not here: reading cluster.toml (`config.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class RaftSettings:
     learner: bool = False  # this node follows without a vote
     sync: bool = True  # wait for the disk; without it a power loss may undo what was acknowledged
     disk: Disk = POSIX_DISK  # another one is for tests
+    draw: Callable[[int], bytes] = os.urandom  # and so is another source of incarnations
     learners: Mapping[NodeId, Address] = field(default_factory=dict)  # the other ones
     founding: Founding | None = None  # the voters are what the log says
 
@@ -72,6 +74,7 @@ class RaftSettings:
             node=self.node,
             sync=self.sync,
             disk=self.disk,
+            draw=self.draw,
         )
 
     @property

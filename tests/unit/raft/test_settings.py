@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rbcluster.core.ids import ClusterId, NodeId
+from rbcluster.core.ids import ClusterId, Incarnation, NodeId
 from rbcluster.raft.profile import LAN, PROFILES, RaftProfile
 from rbcluster.raft.settings import Founding, RaftSettings
 from rbcluster.raft.tls import TlsFiles
@@ -28,6 +28,12 @@ def test_the_voters_are_those_it_was_told_of_unless_the_log_says_so() -> None:
     founding = Founding(voters=frozenset({A, B}), founder=A)
     assert replace(SETTINGS, founding=founding).static_voters == set()
     assert replace(SETTINGS, learners={L: ("::1", 3)}).told == {B: ("::1", 2), L: ("::1", 3)}
+
+
+def test_a_new_storage_is_told_apart_by_what_is_drawn() -> None:
+    assert SETTINGS.storage.new_owner() != SETTINGS.storage.new_owner()
+    drawn = replace(SETTINGS, draw=lambda length: bytes([7]) * length).storage.new_owner()
+    assert drawn.incarnation == Incarnation(bytes([7]) * 16)
 
 
 @pytest.mark.parametrize(

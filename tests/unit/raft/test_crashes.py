@@ -21,7 +21,7 @@ from rbcluster.raft.machine import MachineState
 from rbcluster.raft.snapshot import SnapshotStore
 from rbcluster.raft.storage import Storage, StoragePlace, open_storage
 from tests.shared.ledger import LEDGER, Ledger
-from tests.unit.raft.model_disk import ModelDisk, Stopped
+from tests.shared.model_disk import ModelDisk, Stopped
 
 CLUSTER = ClusterId(bytes(16))
 POWER_LOSSES = 3  # tried at each call

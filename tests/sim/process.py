@@ -17,11 +17,12 @@ from rbcluster.agent.admission import refusal
 from rbcluster.agent.members_operator import MembersOperator
 from rbcluster.agent.node import Node
 from rbcluster.core.commands import SeedCluster, Verdict
-from rbcluster.core.ids import Incarnation, LogIndex, Monotonic, NodeId, UnixMs
+from rbcluster.core.ids import Incarnation, LogIndex, NodeId, UnixMs
 from rbcluster.core.membership import voters_of
 from rbcluster.core.state import ClusterState
 from rbcluster.daemon import LEAVE_TIMEOUT_S, STATE_MACHINE
 from rbcluster.errors import StorageError
+from rbcluster.instants import Monotonic
 from rbcluster.raft.configuration import Configuration
 from rbcluster.raft.settings import RaftSettings
 from tests.shared.virtual_time import unix_ms

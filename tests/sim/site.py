@@ -24,6 +24,7 @@ from rbcluster.hs.keys import (
     RelayNtorKey,
     SharedRandomValue,
 )
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import HsTimes, TimePeriod
 from rbcluster.tor.intro_source import LocalIntroPoints
 
@@ -98,7 +99,7 @@ def local_points(node: NodeId, variant: int, start: datetime) -> LocalIntroPoint
         identity=SITE.identity,
         period=period,
         keypair=KEYRING.for_period(SITE, period).keypair,
-        revision=1,
+        revision=RevisionCounter(1),
         points=points,
         traits=ServiceTraits(),
     )

@@ -383,7 +383,12 @@ class RaftEngine(Generic[S, V]):
             entry = electorate.entry_for(command)
         except CantReconfigure as reason:
             return refused(str(reason))
-        return await self._outcome_of(lambda settle: replica.reconfigure(entry, settle), timeout_s)
+
+        def submit(settle: Callback) -> None:
+            replica.reconfigure(entry, settle)
+            electorate.follow()  # at once: a link may end before the next tick
+
+        return await self._outcome_of(submit, timeout_s)
 
     def is_caught_up(self, peer: NodeId) -> bool:
         """Tell whether a linked peer has acknowledged, to this leader, all that is committed."""

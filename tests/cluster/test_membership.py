@@ -170,6 +170,22 @@ async def test_a_leader_that_dies_with_the_news_of_a_second_voter_gets_that_ones
         assert cluster.vote_of(B) == "a"
 
 
+async def test_a_link_that_ends_as_its_peer_is_given_a_vote_stops_nobody(tmp_path: Path) -> None:
+    async with founded(tmp_path, "ab", founders="a") as cluster:
+        await cluster.add(B, Wish.LEARNER)
+        await eventually(lambda: cluster.engines[A].is_caught_up(B), "b has caught up")
+        first = cluster.engines[A]
+        promote = ChangeRole(node=B, role=Role.VOTER, incarnation=first.view.storages[B])
+        asking = asyncio.create_task(first.reconfigure(encode_command(promote), LIMIT_S))
+        await asyncio.sleep(0)  # it stands in the log, and no tick has followed
+        first._receiver.link_down(B)
+        hello = cluster.engines[B]._receiver.greeting()
+        await asyncio.sleep(0.01)
+        first._receiver.link_up(B, hello)
+        assert (await asking).outcome is Outcome.COMMITTED
+        assert first.failure is None
+
+
 async def test_nodes_that_were_let_in_find_each_other_when_all_were_down(tmp_path: Path) -> None:
     async with founded(tmp_path, "abc", founders="a") as cluster:
         await cluster.add(B)

@@ -69,8 +69,7 @@ class Electorate(Generic[S, V]):
     def begin(self, replica: Replica, links: PeerLinks) -> None:
         """Start to keep the links of a replica that was made with this `base`."""
         self._replica = replica
-        self._foreseen_up_to = self._storage.journal[-1][1]
-        self._foreseen = self._foresee()
+        self._foresee()
         roll = Roll(
             node=self._settings.node,
             votes=replica.votes(),
@@ -81,26 +80,32 @@ class Electorate(Generic[S, V]):
         )
         self.peers = LinkedPeers(replica, links, roll)
 
-    def _foresee(self) -> Mapping[NodeId, Member]:
-        """Say who belongs to the cluster if all of the log is committed.
+    def _foresee(self) -> None:
+        """Find out who belongs to the cluster if all of the log is committed.
 
         A node that starts applies nothing before a leader tells it what is committed; and whom it
         must link with to have one may stand only in what is not applied yet.
         """
-        if self._settings.founding is None:
-            return {}
+        self._foreseen_up_to = self._storage.journal[-1][1:]
         machine = self._machine.unused()
-        with contextlib.suppress(SchemaError):  # it stops this node when that is applied
-            replay(self._storage.snapshots, self._storage.journal[:], machine)
-        return self._members_of(machine.current)
+        if self._settings.founding is not None:
+            with contextlib.suppress(SchemaError):  # it stops this node when that is applied
+                replay(self._storage.snapshots, self._storage.journal[:], machine)
+        self._foreseen = self._members_of(machine.current)
 
     def follow(self) -> None:
         """Let links, and what they count as, follow the state and the log."""
-        if self._replica.raftLastApplied < self._foreseen_up_to:
-            members = self._foreseen
-        else:
-            members = self._members_of(self._machine.current)
-        self.peers.follow(members or self.peers.members)
+        self.peers.follow(self._members() or self.peers.members)
+
+    def _members(self) -> Mapping[NodeId, Member]:
+        index, term = self._foreseen_up_to
+        if self._replica.raftLastApplied >= index:
+            return self._members_of(self._machine.current)
+        journal = self._storage.journal
+        position = index - journal[0][1]
+        if not 0 <= position < len(journal) or journal[position][2] != term:
+            self._foresee()  # another leader's entries took the place of those that were looked at
+        return self._foreseen
 
     def greeting(self) -> Hello:
         """Return what this node says of itself on a new link."""

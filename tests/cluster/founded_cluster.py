@@ -19,7 +19,7 @@ from rbcluster.agent.office import OfficeKeeper
 from rbcluster.agent.peers import PeerTable
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.core.codec import encode_command
-from rbcluster.core.commands import AddMember, Command, SeedCluster, SetWish, Verdict
+from rbcluster.core.commands import AddMember, Command, SeedCluster, SetAddress, SetWish, Verdict
 from rbcluster.core.ids import ClusterId, NodeId
 from rbcluster.core.membership import voters_of
 from rbcluster.core.refounding import refounded
@@ -28,9 +28,11 @@ from rbcluster.daemon import STATE_MACHINE
 from rbcluster.errors import StorageError
 from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.machine import MachineState
+from rbcluster.raft.messages import REGULAR
 from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.raft.refounding import refound
 from rbcluster.raft.settings import Founding, RaftSettings
+from rbcluster.raft.storage import open_storage
 from rbcluster.raft.view import Role as RaftRole
 from tests.shared.local_cluster import LIMIT_S, PATIENT, eventually, make_settings
 
@@ -161,6 +163,16 @@ class FoundedCluster:
             flush()
 
         journal.flush = flush_or_die  # type: ignore[method-assign]
+
+    def lengthen(self, node: NodeId, num_entries: int) -> None:
+        """Give a stopped node's log more entries of its last term."""
+        storage = open_storage(self.settings[node].storage, MachineState(STATE_MACHINE))
+        _, last, term = storage.journal[-1]
+        move = SetAddress(node=node, address="nowhere.example:1")
+        for index in range(last + 1, last + 1 + num_entries):
+            storage.journal.add(bytes([REGULAR]) + encode_command(move), index, term)
+        storage.journal.flush()
+        storage.close()
 
     def stand(self, node: NodeId) -> None:
         """Let a node stand for election at once, if it may."""

@@ -202,6 +202,20 @@ async def test_nodes_that_were_let_in_find_each_other_when_all_were_down(tmp_pat
         await cluster.until_voters("abc")
 
 
+async def test_entries_that_others_replaced_say_no_longer_who_is_a_member(
+    tmp_path: Path,
+) -> None:
+    async with founded(tmp_path, "abcd", founders="abc") as cluster:
+        await cluster.until_voters("abc")
+        await cluster.stop(C)
+        cluster.lengthen(C, 20)  # by what a had sent to nobody else
+        await cluster.engines[A].transfer(B, LIMIT_S)
+        await eventually(lambda: cluster.leader is cluster.engines[B], "b leads")
+        await cluster.start(C)
+        await cluster.add(D, Wish.LEARNER)
+        await eventually(lambda: D in cluster.engines[C].view.connected, "c knows d")
+
+
 async def test_a_cluster_begins_anew_from_what_one_node_knows(tmp_path: Path) -> None:
     async with founded(tmp_path, "abc", founders="abc") as cluster:
         await cluster.until_voters("abc")

@@ -84,7 +84,7 @@ def refusal(  # noqa: PLR0911 - one return for each kind of command
             return _operator_refusal(sender, command, members) or _request_refusal(
                 command, members[sender], members, sight
             )
-        case AcceptInvitation():  # its secret proves itself
+        case AcceptInvitation():  # it proves itself
             return None
         case SeedCluster() | ChangeRole() | DropMember():
             return "who belongs to the cluster is changed by its leader alone"

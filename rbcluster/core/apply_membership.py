@@ -124,7 +124,7 @@ _LONGEST_INVITATION_MS = 7 * 86_400_000  # ours; what ended so long before anoth
 
 
 def _accepted(state: ClusterState, command: AcceptInvitation) -> ClusterState:
-    digest = hashlib.sha256(command.secret).digest()
+    digest = hashlib.sha256(command.proof).digest()
     invitation = state.invitations.get(digest)
     if invitation is None:
         raise RuleBrokenError("that token is unknown, or was used already")

@@ -325,7 +325,7 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
     24: (
         AcceptInvitation,
         record(
-            AcceptInvitation, secret=octets(32, 32), node=_NODE, address=_HOST_PORT, at=_INSTANT
+            AcceptInvitation, proof=octets(32, 32), node=_NODE, address=_HOST_PORT, at=_INSTANT
         ),
     ),
     25: (

@@ -227,10 +227,11 @@ class Invite:
 class AcceptInvitation:
     """A node came with a token: it is spent, and the node a member. Only then it is certified.
 
-    The secret proves itself, so whoever knows it may propose this; afterwards it is worth nothing.
+    The proof is a hash of the token's secret: enough to spend the token, and nothing that would let
+    anybody in, for it stays in the log even where the command is refused.
     """
 
-    secret: bytes = field(repr=False)
+    proof: bytes = field(repr=False)  # 32 bytes, whose SHA-256 is the invitation's digest
     node: NodeId
     address: str  # "host:port"
     at: UnixMs

@@ -195,7 +195,7 @@ class ClusterState:
     transfer: Transfer | None = None  # asked of this very office; gone with it, or when it failed
     maintenance_until: UnixMs | None = None  # until then silence withdraws nobody; None: it does
     removed: frozenset[NodeId] = frozenset()  # once members: their certificates are worth nothing
-    invitations: Mapping[bytes, Invitation] = field(  # by SHA-256 of the token's secret
+    invitations: Mapping[bytes, Invitation] = field(  # by the hash of the token's proof
         default_factory=lambda: MappingProxyType({})
     )
     publications: Mapping[PublicationKey, Publication] = field(

@@ -190,7 +190,7 @@ class _Listener:
         keys = means.read_keys()
         await means.operator.propose(
             AcceptInvitation(
-                secret=request.secret, node=node, address=str(address), at=means.clock.wall_ms()
+                proof=self.token.proof, node=node, address=str(address), at=means.clock.wall_ms()
             )
         )
         self._spent.set()

@@ -2,7 +2,8 @@
 
     rbj1.<base64url of: SHA-256 of the authority's certificate, secret, host:port>
 
-The cluster keeps only the secret's hash. Whoever sees the token can use it, once, until it expires.
+Whoever sees the token can use it, once, until it expires. The secret itself is in no command: it is
+spent by its hash (the proof), and the invitation holds the hash of that.
 """
 
 from __future__ import annotations
@@ -29,9 +30,14 @@ class Token:
     secret: bytes = field(repr=False)  # 32 bytes
 
     @property
+    def proof(self) -> bytes:
+        """What spends the token."""
+        return hashlib.sha256(self.secret).digest()
+
+    @property
     def digest(self) -> bytes:
         """What the cluster knows the token by."""
-        return hashlib.sha256(self.secret).digest()
+        return hashlib.sha256(self.proof).digest()
 
     def encode(self) -> str:
         """Write it as one line."""

@@ -176,7 +176,7 @@ ABOUT_MEMBERS: tuple[Command, ...] = (
     AddMember(node=NodeId("new"), address="n:1", wish=Wish.VOTER, weight=1),
 )
 INVITE = Invite(digest=bytes(32), invitation=Invitation(expires_at=UnixMs(1), role=Wish.VOTER))
-TOKEN = AcceptInvitation(secret=bytes(32), node=NodeId("new"), address="n:1", at=UnixMs(1))
+TOKEN = AcceptInvitation(proof=bytes(32), node=NodeId("new"), address="n:1", at=UnixMs(1))
 NEVER_PLAIN: tuple[Command, ...] = (
     builders.SEED,
     ChangeRole(node=BOB, role=Role.LEARNER, incarnation=None),

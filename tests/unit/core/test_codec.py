@@ -90,7 +90,7 @@ ONE_OF_EACH: tuple[Command, ...] = (
     SetWish(node=ADA, wish=Wish.GONE),
     SetAddress(node=ADA, address="a.example.org:7300"),
     INVITE,
-    AcceptInvitation(secret=b"s" * 32, node=ADA, address="a:1", at=NOW),
+    AcceptInvitation(proof=b"s" * 32, node=ADA, address="a:1", at=NOW),
     CHANGE_ROLE,
     DropMember(node=ADA),
 )

@@ -62,8 +62,8 @@ from tests.shared.builders import (
     report,
 )
 
-SECRET = b"s" * 32
-DIGEST = hashlib.sha256(SECRET).digest()
+PROOF = b"s" * 32
+DIGEST = hashlib.sha256(PROOF).digest()
 INVITED = after(
     [Invite(digest=DIGEST, invitation=Invitation(expires_at=UnixMs(NOW + 1000), role=Wish.VOTER))],
     FOUNDED,
@@ -79,9 +79,9 @@ def add(node: NodeId = MALLORY, address: str = "mallory:1", wish: Wish = Wish.VO
 
 
 def accept(
-    node: NodeId = MALLORY, *, secret: bytes = SECRET, at: int = NOW, address: str = "mallory:1"
+    node: NodeId = MALLORY, *, proof: bytes = PROOF, at: int = NOW, address: str = "mallory:1"
 ) -> AcceptInvitation:
-    return AcceptInvitation(secret=secret, node=node, address=address, at=UnixMs(at))
+    return AcceptInvitation(proof=proof, node=node, address=address, at=UnixMs(at))
 
 
 def promote(node: NodeId, number: int = 1) -> ChangeRole:
@@ -128,7 +128,7 @@ def test_a_token_lets_one_node_in_once() -> None:
 
 
 def test_what_the_log_holds_of_a_token_lets_nobody_in() -> None:
-    assert isinstance(apply(INVITED, accept(secret=DIGEST))[1], Refused)
+    assert isinstance(apply(INVITED, accept(proof=DIGEST))[1], Refused)
 
 
 def test_a_token_that_could_not_be_used_is_not_spent() -> None:

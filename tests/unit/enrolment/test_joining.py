@@ -43,9 +43,11 @@ class LogOfOne:
 
     def __init__(self, state: ClusterState) -> None:
         self.state = state
+        self.commands: list[bytes] = []  # whatever came of them
 
     async def propose(self, command: bytes, timeout_s: float) -> ProposalResult[Verdict]:  # noqa: ARG002
         await asyncio.sleep(0)
+        self.commands.append(command)
         self.state, verdict = apply_bytes(self.state, command)
         return ProposalResult(outcome=Outcome.COMMITTED, verdict=verdict, detail="")
 
@@ -162,6 +164,8 @@ async def test_a_name_that_is_taken_spends_nothing(scene: Scene) -> None:
     with pytest.raises(ConfigError, match="a is a member already"):
         await ask_to_join(token, A, D_ADDRESS)
     await ask_to_join(token, D, D_ADDRESS)
+    assert len(scene.log.commands) == 3
+    assert not any(token.secret in command for command in scene.log.commands)
 
 
 async def test_the_secret_is_shown_only_to_whom_the_token_pins(scene: Scene) -> None:

@@ -22,8 +22,9 @@ def test_a_token_is_one_line_and_comes_back(address: str) -> None:
     assert len(line.split()) == 1
 
 
-def test_the_cluster_knows_it_by_its_hash_alone() -> None:
-    assert TOKEN.digest == hashlib.sha256(TOKEN.secret).digest()
+def test_the_cluster_knows_it_by_hashes_alone() -> None:
+    assert TOKEN.proof == hashlib.sha256(TOKEN.secret).digest()
+    assert TOKEN.digest == hashlib.sha256(TOKEN.proof).digest()
 
 
 def test_a_secret_is_in_no_repr() -> None:

@@ -324,9 +324,7 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
     23: (Invite, record(Invite, digest=_HASH, invitation=_INVITATION)),
     24: (
         AcceptInvitation,
-        record(
-            AcceptInvitation, proof=octets(32, 32), node=_NODE, address=_HOST_PORT, at=_INSTANT
-        ),
+        record(AcceptInvitation, proof=octets(32, 32), node=_NODE, address=_HOST_PORT, at=_INSTANT),
     ),
     25: (
         ChangeRole,

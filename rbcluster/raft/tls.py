@@ -51,9 +51,9 @@ def load_contexts(files: TlsFiles, node: NodeId) -> TlsContexts:
 def reload_contexts(contexts: TlsContexts, files: TlsFiles, node: NodeId) -> None:
     """Have contexts that are in use show the certificate that is on disk now.
 
-    :raises ConfigError: if it can't be used, or is another node's.
+    :raises ConfigError: if it can't be used, or is another node's; the former one is shown then.
     """
-    _check_own_name(files.cert, node)
+    load_contexts(files, node)  # a pair that does not fit would leave a context without a key
     for context in (contexts.server, contexts.client):
         _load_own(context, files)
 

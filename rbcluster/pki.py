@@ -44,6 +44,10 @@ _PUBLIC_MODE = 0o644
 _SECRET_MODE = 0o600
 
 _COPY = "copy it again from where `rbcluster init` was run"
+_CERTIFY = (
+    "where the authority's key is, run `rbcluster certify DIR NODE`, copy the tls folder that it "
+    "makes here, and start again"
+)
 _RENEW = (
     "make new ones for all nodes: run `rbcluster init` into a new folder with the same --name and "
     "--node options, copy nodes/NAME/tls of it, and nothing else, to each node, and restart them "
@@ -147,7 +151,7 @@ def certify_key(
 
 
 def write_authority(directory: Path, authority: Authority) -> None:
-    """Write ca.crt and ca.key. Who holds ca.key can add nodes: it belongs on no node.
+    """Write ca.crt and ca.key. Who holds ca.key can add nodes: it belongs on issuers alone.
 
     :raises ConfigError: if a file can't be written.
     """
@@ -200,8 +204,8 @@ def verify_node_tls(directory: Path, node: NodeId, now: datetime) -> NodeTls:
             f"{files.certificate}: was issued to {found}, not to node {node}: "
             f"copy the tls folder made for {node}"
         )
-    _check_validity(files.authority, authority, now)
-    _check_validity(files.certificate, certificate, now)
+    _check_validity(files.authority, authority, now, remedy=_RENEW)
+    _check_validity(files.certificate, certificate, now, remedy=_CERTIFY)
     return files
 
 
@@ -252,12 +256,14 @@ def _dns_names(certificate: x509.Certificate) -> list[str]:
     return extension.value.get_values_for_type(x509.DNSName)
 
 
-def _check_validity(path: Path, certificate: x509.Certificate, now: datetime) -> None:
+def _check_validity(
+    path: Path, certificate: x509.Certificate, now: datetime, *, remedy: str
+) -> None:
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < start:
         raise ConfigError(f"{path}: is valid only from {start:%Y-%m-%d %H:%M} UTC: set the clock")
     if now > end:
-        raise ConfigError(f"{path}: expired {end:%Y-%m-%d %H:%M} UTC: {_RENEW}")
+        raise ConfigError(f"{path}: expired {end:%Y-%m-%d %H:%M} UTC: {remedy}")
 
 
 def _check_pair(

@@ -3,7 +3,7 @@
 ::
 
     DIR/cluster.toml        the same file for every node
-    DIR/ca/                 ca.crt, ca.key: who holds the key can add nodes; it belongs on no node
+    DIR/ca/                 ca.crt, ca.key: who holds the key can add nodes; keep it off-line
     DIR/nodes/NODE/         what becomes that node's data directory
         tls/                ca.crt, node.crt, node.key
         services/SERVICE/   the master key, in tor's form

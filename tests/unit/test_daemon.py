@@ -296,7 +296,7 @@ def _flipped_bit(made: Made) -> None:
         (
             _tls_of(A, datetime.now(UTC) - timedelta(days=400)),
             "tls/node.crt",
-            "make new ones for all nodes: run `rbcluster init` into a new folder",
+            "run `rbcluster certify DIR NODE`, copy the tls folder",
         ),
         (_flipped_bit, "raft/journal", "is damaged"),
         (lambda m: _journal(m).unlink(), "raft/journal", "it is missing, and with it the node's"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rbcluster.config import Config, NodeConfig
+from rbcluster.config import Config, NodeConfig, PublishConfig
 from rbcluster.core.state import Role
 
 
@@ -23,18 +23,32 @@ def encode_config(config: Config) -> str:
     ]
     if config.cluster.founder is not None:
         lines.append(f'founder = "{config.cluster.founder}"')
+    if not config.cluster.fsync:
+        lines.append("fsync = false")
+    if config.transport.via is not None:
+        lines += ["", "[transport]", f'via = "socks5://{config.transport.via}"']
     for node in config.nodes:
         lines += ["", *_node(node)]
     for service in config.services:
         lines += ["", "[[service]]", f'name = "{service.name}"', f'address = "{service.address}"']
         lines.append(f"ports = [{', '.join(_quoted(str(port)) for port in service.ports)}]")
+    if changed := tuple(_publish(config.publish)):
+        lines += ["", "[publish]", *changed]
     return "\n".join([*lines, ""])
+
+
+def _publish(publish: PublishConfig) -> Iterator[str]:
+    for key, default in PublishConfig():
+        if (value := getattr(publish, key)) != default:
+            yield f"{key} = {value}"
 
 
 def _node(node: NodeConfig) -> Iterator[str]:
     yield "[[node]]"
     yield f'name = "{node.name}"'
     yield f'address = "{node.address}"'
+    if node.listen is not None:
+        yield f'listen = "{node.listen}"'
     if node.role is Role.LEARNER:
         yield 'role = "learner"'
     if node.weight != 1:

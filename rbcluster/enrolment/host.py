@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from rbcluster.agent.clock import Clock
 from rbcluster.agent.operator import Operator
 from rbcluster.certification import certify_request, check_request, fingerprint
-from rbcluster.config import Config, NodeConfig, NodePaths
+from rbcluster.config import Config, NodeConfig, NodePaths, PublishConfig
 from rbcluster.config_text import encode_config
 from rbcluster.core.commands import AcceptInvitation, Invite
 from rbcluster.core.ids import NodeId, UnixMs
@@ -207,7 +207,8 @@ def config_for(config: Config, state: ClusterState, host: NodeId, guest: NodeId)
     """Make the cluster.toml of a new node: the members as they are now, the guest last.
 
     It names this node as founder, so that the guest is none, whatever its name. What is one node's
-    own (where it keeps its data, which tor it uses) is left at its default.
+    own (where it keeps its data, which tor it uses) is left at its default. A node with an onion
+    address listens behind its tor, on the same port unless its operator says otherwise.
     """
     members = sorted(state.members.values(), key=lambda member: member.node == guest)
     nodes = tuple(
@@ -215,6 +216,7 @@ def config_for(config: Config, state: ClusterState, host: NodeId, guest: NodeId)
             {
                 "name": member.node.name,
                 "address": member.address,
+                **_behind_its_tor(member.address),
                 "role": Role.VOTER if member.wish is Wish.VOTER else Role.LEARNER,
                 "weight": member.weight,
                 "issuer": member.issuer,
@@ -224,7 +226,13 @@ def config_for(config: Config, state: ClusterState, host: NodeId, guest: NodeId)
     )
     is_voter = state.members[host].wish is Wish.VOTER
     cluster = config.cluster.model_copy(update={"founder": host if is_voter else None})
-    return config.model_copy(update={"cluster": cluster, "nodes": nodes})
+    publish = PublishConfig.from_policy(state.policy)
+    return config.model_copy(update={"cluster": cluster, "nodes": nodes, "publish": publish})
+
+
+def _behind_its_tor(address: str) -> dict[str, str]:
+    endpoint = HostPort.parse(address)
+    return {"listen": f"127.0.0.1:{endpoint.port}"} if endpoint.host.endswith(".onion") else {}
 
 
 def read_key_files(directories: Mapping[str, Path]) -> dict[str, bytes]:

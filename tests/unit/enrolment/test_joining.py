@@ -16,7 +16,15 @@ from rbcluster import pki
 from rbcluster.agent.clock import SystemClock
 from rbcluster.agent.operator import Operator
 from rbcluster.agent.ports import Cluster
-from rbcluster.config import Config, NodePaths, load_config, parse_config
+from rbcluster.config import (
+    ClusterConfig,
+    Config,
+    NodePaths,
+    Profile,
+    TransportConfig,
+    load_config,
+    parse_config,
+)
 from rbcluster.core.apply import apply, apply_bytes
 from rbcluster.core.commands import DropMember, SeedCluster, SetWish, Verdict
 from rbcluster.core.ids import NodeId
@@ -125,6 +133,23 @@ async def test_a_guest_gets_all_it_needs_and_its_key_never_travels(scene: Scene)
     assert made.cluster.id == config().cluster.id
     assert made.services == config().services
     assert made.cluster.founder == A  # never the guest, whatever its name
+
+
+async def test_a_guest_is_told_the_policy_and_the_transport_of_the_cluster(scene: Scene) -> None:
+    policy = replace(scene.log.state.policy, withdraw_after_ms=9_000)
+    scene.log.state = replace(scene.log.state, policy=policy)
+    told = config().model_copy(
+        update={
+            "cluster": ClusterConfig(name="test", profile=Profile.ONION),
+            "transport": TransportConfig.model_validate({"via": "socks5://127.0.0.1:9150"}),
+        }
+    )
+    scene.host.means = replace(scene.host.means, config=told)
+    onion = HostPort(str(OnionAddress(MASTER.public)), 7300)
+    made = scene.settle(await ask_to_join(await scene.invite(), D, onion))
+    assert made.publish.withdraw_after == 9
+    assert (made.transport, made.cluster.profile) == (told.transport, Profile.ONION)
+    assert made.node(D).listen == HostPort("127.0.0.1", 7300)
 
 
 async def test_a_token_is_worth_one_node(scene: Scene) -> None:

@@ -94,6 +94,7 @@ def state_of(num_members: int) -> ClusterState:
         members={n: Member(node=n, address=f"{n}.example.org:7300") for n in nodes},
         pool={
             (service, node): NodeReport(
+                origin=service,
                 points=tuple(point(100 * number + i) for i in range(10)),
                 traits=ServiceTraits(),
                 reported_at=NOW,

@@ -7,9 +7,9 @@ certificates (`pki.py`).
 Overview::
 
     load_config(path) -> Config
-      |- cluster: ClusterConfig     [cluster]    name, id, profile, fsync
+      |- cluster: ClusterConfig     [cluster]    name, id, profile, fsync, identity
       |- nodes: NodeConfig, ...     [[node]]     name, address, role, data_dir, ...
-      |- services: ServiceConfig, ..[[service]]  name, address, ports, hidden_service_dir
+      |- services: ServiceConfig, ..[[service]]  name, address, ports, hidden_service_dir, identity
       |- publish: PublishConfig     [publish]    -> core.state.Policy
       |- tor: TorConfig             [tor]        mode, control, password_file, binary, extra
       +- transport: TransportConfig [transport]  via
@@ -49,7 +49,7 @@ from rbcluster.errors import ConfigError, ParseError
 from rbcluster.file_remedy import remedy_for
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.params import MAX_INTRO_POINTS
-from rbcluster.tor.settings import ControlEndpoint, TorMode
+from rbcluster.tor.settings import ControlEndpoint, Identity, TorMode
 
 DEFAULT_DATA_DIR = Path("/var/lib/rbcluster")
 NODE_VARIABLE = "RBCLUSTER_NODE"
@@ -167,6 +167,7 @@ class ClusterConfig(_Table):
     profile: Profile = Profile.LAN
     fsync: bool = Field(strict=True, default=True)  # False: a power loss may undo what was agreed
     founder: Annotated[NodeId | None, PlainValidator(_node_id)] = None  # None: first voter by name
+    identity: Identity = Identity.SHARED  # whose onion keys the nodes' tors serve with
 
 
 class TransportConfig(_Table):
@@ -244,6 +245,7 @@ class ServiceConfig(_Table):
     address: Annotated[OnionAddress, PlainValidator(_onion_address)]
     ports: OnionPorts
     hidden_service_dir: AnchoredPath | None = None  # of a system tor
+    identity: Identity | None = None  # None: the cluster's; all services must come to the same
 
 
 class PublishConfig(_Table):
@@ -331,6 +333,18 @@ class Config(_Table):
         """
         return self.tor.overridden_by(self.node(name).tor)
 
+    @property
+    def identity(self) -> Identity:
+        """Whose onion keys the nodes' tors serve with: of all services the same."""
+        return self.services[0].identity or self.cluster.identity
+
+    def needs_no_master_key(self, name: NodeId) -> bool:
+        """Tell whether a node never publishes, and serves under keys of its own.
+
+        :raises ConfigError: if there is no such node.
+        """
+        return self.identity is Identity.INSTANCE and self.node(name).role is Role.LEARNER
+
     def ports_of(self, name: NodeId, service: ServiceConfig) -> tuple[OnionPort, ...]:
         """Return where the node leads a service's visitors: its own ports, or the service's.
 
@@ -371,8 +385,12 @@ class NodePaths:
         return self.data_dir / "services"
 
     def key_dir(self, service: str) -> Path:
-        """Return a service's key directory, in tor's own form."""
+        """Return the directory of a service's master key, in tor's own form."""
         return self.services_dir / service
+
+    def instance_dir(self, service: str) -> Path:
+        """Return the directory of this node's own key for a service (identity "instance")."""
+        return self.data_dir / "instances" / service
 
     @property
     def api_socket(self) -> Path:

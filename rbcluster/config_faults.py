@@ -17,7 +17,7 @@ from typing import Any
 
 from rbcluster.core.state import Role
 from rbcluster.endpoint import HostPort
-from rbcluster.tor.settings import TorMode
+from rbcluster.tor.settings import Identity, TorMode
 
 KnownKeys = Callable[[tuple[int | str, ...]], list[str]]
 """Lists the keys of the table that a place lies in."""
@@ -49,6 +49,7 @@ def relation_faults(raw: Mapping[str, Any]) -> Iterator[str]:
                 place = _key_path(("node", index, "ports", name))
                 yield f"{place}: no service has this name: there is {known}"
     yield from _misplaced_tor_keys(raw, nodes)
+    yield from _mixed_identities(raw, services)
     yield from _unreachable_onions(raw, nodes)
 
 
@@ -119,6 +120,25 @@ def _unreachable_onions(
             f'cluster.profile: "{profile}" is too impatient for nodes with onion addresses: '
             'write profile = "onion"'
         )
+
+
+def _mixed_identities(
+    raw: Mapping[str, Any], services: list[tuple[int, dict[str, Any]]]
+) -> Iterator[str]:
+    """Find services whose identity is not that of the first: one tor serves them all."""
+    cluster = raw.get("cluster")
+    common = cluster.get("identity") if isinstance(cluster, dict) else None
+    stated = [
+        (index, service.get("identity", common or Identity.SHARED.value))
+        for index, service in services
+    ]
+    for index, identity in stated:
+        if identity != (first := stated[0][1]):
+            yield (
+                f'service[{index}].identity: is "{identity}", that of service[{stated[0][0]}] '
+                f'"{first}": a node\'s tor publishes either all of its services or none, so all '
+                "must be the same: state it once, as cluster.identity"
+            )
 
 
 def _misplaced_tor_keys(

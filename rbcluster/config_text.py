@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rbcluster.config import Config, NodeConfig, PublishConfig
 from rbcluster.core.state import Role
+from rbcluster.tor.settings import Identity
 
 
 def encode_config(config: Config) -> str:
@@ -21,6 +22,8 @@ def encode_config(config: Config) -> str:
         f'id = "{config.cluster.id}"',
         f'profile = "{config.cluster.profile.value}"',
     ]
+    if config.identity is not Identity.SHARED:
+        lines.append(f'identity = "{config.identity.value}"')
     if config.cluster.founder is not None:
         lines.append(f'founder = "{config.cluster.founder}"')
     if not config.cluster.fsync:

@@ -46,7 +46,7 @@ from rbcluster.raft.storage import StoragePlace, had_another_before
 from rbcluster.raft.tls import TlsFiles
 from rbcluster.tor.controller import TorController
 from rbcluster.tor.key_directory import SECRET_KEY_NAME
-from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
+from rbcluster.tor.settings import Identity, ServiceSettings, TorMode, TorSettings
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ async def run_node(config: Config, name: NodeId) -> None:
     """
     paths = config.node(name).paths
     services = _services(config, name, paths)
-    keyring = Keyring.load({service.address: service.directory for service in services})
+    keyring = _keyring(config, name, paths)
     parts = _Parts()
     engine = RaftEngine(
         _raft_settings(config, name, paths),
@@ -251,26 +251,45 @@ def _services(config: Config, name: NodeId, paths: NodePaths) -> tuple[ServiceSe
     return tuple(
         ServiceSettings(
             address=service.address,
-            directory=_service_directory(service, paths),
+            directory=_service_directory(service, paths, config.identity),
             ports=tuple(str(port) for port in config.ports_of(name, service)),
+            identity=config.identity,
         )
         for service in config.services
     )
-
-
-def _key_files(config: Config, paths: NodePaths) -> dict[str, Path]:
-    return {
-        service.name: _service_directory(service, paths) / SECRET_KEY_NAME
-        for service in config.services
-    }
 
 
 def _issuers(state: ClusterState) -> frozenset[NodeId]:
     return frozenset(node for node, member in state.members.items() if member.issuer)
 
 
-def _service_directory(service: ServiceConfig, paths: NodePaths) -> Path:
-    return service.hidden_service_dir or paths.key_dir(service.name)
+def _service_directory(service: ServiceConfig, paths: NodePaths, identity: Identity) -> Path:
+    """Say where tor keeps what it serves a service with."""
+    is_instance = identity is Identity.INSTANCE
+    own = paths.instance_dir(service.name) if is_instance else paths.key_dir(service.name)
+    return service.hidden_service_dir or own
+
+
+def _key_directory(service: ServiceConfig, paths: NodePaths, identity: Identity) -> Path:
+    """Say where a service's master key lies: where tor serves with it, in that directory."""
+    if identity is Identity.SHARED:
+        return _service_directory(service, paths, identity)
+    return paths.key_dir(service.name)
+
+
+def _key_files(config: Config, paths: NodePaths) -> dict[str, Path]:
+    return {
+        service.name: _key_directory(service, paths, config.identity) / SECRET_KEY_NAME
+        for service in config.services
+    }
+
+
+def _keyring(config: Config, name: NodeId, paths: NodePaths) -> Keyring:
+    directories = {
+        service.address: _key_directory(service, paths, config.identity)
+        for service in config.services
+    }
+    return Keyring.load(directories, may_lack_keys=config.needs_no_master_key(name))
 
 
 def _tor_settings(config: Config, name: NodeId, paths: NodePaths) -> TorSettings:

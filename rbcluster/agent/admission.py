@@ -2,9 +2,9 @@
 
 A leader that was deposed has its late commands refused here, before they take a place in the log.
 A report of introduction points is accepted only with the signed descriptor they were read from:
-its blinded key must belong to the service's address, so no node can put in points of its own
-making without the master key. (With identity "shared" every serving node holds that key:
-docs/architecture.md, "What a node could do".)
+its blinded key must belong to the address that the node says it serves under, the service's or one
+of its own (docs/identity.md). So whatever it puts in was shown by who holds that address's key, and
+a member can put in no point that it could not also answer for by itself.
 
 An operator's command comes by the API of whatever node the operator is on, under that node's
 certificate; so it can't be told from one that the node itself made up, and need not be. A voter can
@@ -138,8 +138,8 @@ def _report_refusal(command: ReportIntroPoints, consensus: ConsensusView | None)
     if consensus is None:
         return "the leader has no consensus to verify a report against yet"
     try:
-        period = find_period(command.descriptor, command.service, consensus.candidate_periods)
-        descriptor = open_descriptor(command.descriptor, command.service, period)
+        period = find_period(command.descriptor, command.origin, consensus.candidate_periods)
+        descriptor = open_descriptor(command.descriptor, command.origin, period)
     except DescriptorError as error:
         return f"the reported descriptor does not hold: {error}"
     if not set(command.points) <= set(descriptor.points):

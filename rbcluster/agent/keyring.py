@@ -7,6 +7,7 @@ and revision sums are kept for the few periods in use.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,9 +44,13 @@ class Keyring:
         self._derive = lru_cache(maxsize=_PERIODS_IN_USE * max(1, len(keys)))(self._derive_period)
 
     @classmethod
-    def load(cls, directories: Mapping[OnionAddress, Path]) -> Keyring:
+    def load(
+        cls, directories: Mapping[OnionAddress, Path], *, may_lack_keys: bool = False
+    ) -> Keyring:
         """Read the key directory of each service.
 
+        :param may_lack_keys: whether a service without a key file is left out: the node only
+            serves, under keys of its own.
         :raises KeyFileError: if one can't be used, belongs to another address, or asks for client
             authorization, which a merged descriptor can't carry yet.
         """
@@ -53,6 +58,8 @@ class Keyring:
         for address, directory in directories.items():
             check_no_client_authorization(directory)
             path = directory / SECRET_KEY_NAME
+            if may_lack_keys and not os.path.lexists(path):
+                continue
             keypair = read_secret_key(path)
             found = OnionAddress(keypair.public)
             if found != address:

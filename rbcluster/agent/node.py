@@ -43,7 +43,9 @@ from rbcluster.agent.wakeup import Wakeup
 from rbcluster.complaint import Complaint
 from rbcluster.core.commands import SeedCluster
 from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.core.state import Role
 from rbcluster.errors import ParseError
+from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.randomness import RandomSource
 from rbcluster.instants import Monotonic
 from rbcluster.raft.view import Role as RaftRole
@@ -125,15 +127,21 @@ class Node:
         return not any(clock_faults(self._senses()))
 
     def _senses(self) -> Senses:
-        state = self.cluster.state
         return Senses(
             tor=self.tor.status,
             consensus=self.tor.consensus,
-            services_without_key=tuple(s for s in state.services if not self.keyring.has(s)),
+            services_without_key=self._services_without_key(),
             clock_offset_ms=self.clock_offset_ms(),
             wall_ms=self.clock.wall_ms(),
             disk_fault=self._disk_fault(),
         )
+
+    def _services_without_key(self) -> tuple[OnionAddress, ...]:
+        """List what it could not publish for want of a key; a learner is never to."""
+        state = self.cluster.state
+        member = state.members.get(self.node)
+        is_learner = member is not None and member.role is Role.LEARNER
+        return () if is_learner else tuple(s for s in state.services if not self.keyring.has(s))
 
     def clock_offset_ms(self) -> int:
         """Tell how far this clock is ahead of the voters' median."""

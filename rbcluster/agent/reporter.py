@@ -105,6 +105,7 @@ class Reporter:
         command = ReportIntroPoints(
             node=self.node,
             service=address,
+            origin=(local.origin if local else None) or address,
             points=local.points if local else (),
             traits=local.traits if local else ServiceTraits(),
             descriptor=local.document if local and local.points else b"",
@@ -126,4 +127,8 @@ def _same(entry: NodeReport | None, local: LocalIntroPoints | None) -> bool:
     """Tell whether the pool already says what tor holds."""
     if entry is None or local is None or not local.points:
         return entry is None and (local is None or not local.points)
-    return set(entry.points) == set(local.points) and entry.traits == local.traits
+    return (
+        set(entry.points) == set(local.points)
+        and entry.traits == local.traits
+        and entry.origin == local.origin
+    )

@@ -157,6 +157,8 @@ def _take_office(state: ClusterState, command: TakeOffice) -> ClusterState:
 def _report(state: ClusterState, command: ReportIntroPoints) -> ClusterState:
     find_member(state, command.node)
     _require_service(state, command.service)
+    is_foreign = command.origin != command.service and command.origin in state.services
+    require(not is_foreign, "points of one service do not answer for another")
     require(len(command.points) <= MAX_INTRO_POINTS, f"more than {MAX_INTRO_POINTS} points")
     _require_distinct([point.auth_key for point in command.points], "introduction point")
     key = command.service, command.node
@@ -164,11 +166,14 @@ def _report(state: ClusterState, command: ReportIntroPoints) -> ClusterState:
     if not command.points:
         pool = {entry: report for entry, report in state.pool.items() if entry != key}
         return replace(state, pool=MappingProxyType(pool)) if known else state
-    if known and (known.points, known.traits) == (command.points, command.traits):
-        return state  # said before: its instant is not worth a change of state
     report = NodeReport(
-        points=command.points, traits=command.traits, reported_at=command.reported_at
+        origin=command.origin,
+        points=command.points,
+        traits=command.traits,
+        reported_at=command.reported_at,
     )
+    if known and replace(report, reported_at=known.reported_at) == known:
+        return state  # said before: its instant is not worth a change of state
     return replace(state, pool=with_entry(state.pool, key, report))
 
 

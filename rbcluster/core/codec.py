@@ -191,7 +191,7 @@ _POLICY = record(
 )
 _SERVICES = mapping(_ADDRESS, _NAME, MAX_SERVICES)
 _OFFICE = record(Office, node=_NODE, term=_TERM)
-_REPORT = record(NodeReport, points=_POINTS, traits=_TRAITS, reported_at=_INSTANT)
+_REPORT = record(NodeReport, origin=_ADDRESS, points=_POINTS, traits=_TRAITS, reported_at=_INSTANT)
 _RESERVATION = record(
     Reservation,
     slot=_SLOT,
@@ -250,6 +250,7 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
             ReportIntroPoints,
             node=_NODE,
             service=_ADDRESS,
+            origin=_ADDRESS,
             points=_POINTS,
             traits=_TRAITS,
             descriptor=octets(0, MAX_DESCRIPTOR_BYTES),

@@ -60,11 +60,12 @@ class ReportIntroPoints:
     """A node says which introduction points it holds for a service; none withdraws them.
 
     `descriptor` is the signed document they were read from: the leader verifies it against the
-    address before the command enters the log; `apply` keeps only the points.
+    origin before the command enters the log; `apply` keeps only the points.
     """
 
     node: NodeId
     service: OnionAddress
+    origin: OnionAddress  # whose descriptor: the service's, or the node's own for it
     points: tuple[IntroPoint, ...]
     traits: ServiceTraits
     descriptor: bytes  # empty only when `points` is

@@ -121,6 +121,7 @@ class Transfer:
 class NodeReport:
     """One node's introduction points for one service, as its own tor last listed them."""
 
+    origin: OnionAddress  # the service (identity "shared"), or an address of the node's own
     points: tuple[IntroPoint, ...]  # descriptor order; never empty (an empty report is no entry)
     traits: ServiceTraits
     reported_at: UnixMs  # the reporter's clock

@@ -199,7 +199,9 @@ class _Listener:
         certificate = certify_request(self.authority, node, request.request.encode(), now)
         config = config_for(means.config, means.operator.cluster.state, means.node, node)
         return Admission(
-            certificate=certificate.decode(), config=encode_config(config), keys=dict(keys)
+            certificate=certificate.decode(),
+            config=encode_config(config),
+            keys={} if config.needs_no_master_key(node) else dict(keys),
         )
 
 

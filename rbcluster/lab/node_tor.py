@@ -12,7 +12,7 @@ from rbcluster.lab.node_process import NodeProcess
 from rbcluster.tor.authentication import authenticate
 from rbcluster.tor.connection import ControlConnection, open_connection
 from rbcluster.tor.framing import Event
-from rbcluster.tor.intro_source import read_intro_points
+from rbcluster.tor.intro_snapshot import read_intro_points
 from rbcluster.tor.network_view import read_network
 
 

@@ -40,6 +40,7 @@ from rbcluster.tor.descriptor_upload import (
     upload_descriptor,
 )
 from rbcluster.tor.hsdir_exchange import HsDirExchange
+from rbcluster.tor.intro_fetch import FetchedSource
 from rbcluster.tor.intro_source import LocalIntroPoints
 from rbcluster.tor.managed_tor import ManagedTor
 from rbcluster.tor.network_view import Network
@@ -67,6 +68,7 @@ class TorController:
         self._on_change = on_change
         self._managed = ManagedTor(settings, services) if settings.mode is TorMode.MANAGED else None
         self._exchange = HsDirExchange()
+        self._fetched = FetchedSource(self._exchange, self._announce)
         self._connection: ControlConnection | None = None
         self._session = self._new_session(None)
         self._failure: str | None = "tor has not been contacted yet"  # None: in a session
@@ -177,7 +179,9 @@ class TorController:
                 self._exchange.connection_lost()
 
     def _new_session(self, network: Network | None) -> TorSession:
-        return TorSession(self._services, self._exchange, network, self._on_session_change)
+        return TorSession(
+            self._services, self._exchange, self._fetched, network, self._on_session_change
+        )
 
     def _on_session_change(self) -> None:
         self._failure = None

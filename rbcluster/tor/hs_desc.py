@@ -5,11 +5,13 @@ Spec: control-spec 4.1.25 [HS_DESC], 4.1.26 [HS_DESC_CONTENT].
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from enum import Enum
 
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.keys import BlindedKey
 from rbcluster.tor.framing import Event
 
 UPLOAD_REJECTED = "UPLOAD_REJECTED"
@@ -24,6 +26,7 @@ class HsDescAction(Enum):
     """What happened to a descriptor; other actions of tor are of no use here."""
 
     CREATED = "CREATED"  # tor made one, or exchanged its current one
+    UPLOAD = "UPLOAD"  # it begins to upload one; the only action that tells which
     UPLOADED = "UPLOADED"  # an HSDir took it
     FAILED = "FAILED"  # an upload or a fetch came to nothing; the reason says which
     CONTENT = "CONTENT"  # a fetched one, in full (HS_DESC_CONTENT)
@@ -38,6 +41,7 @@ class HsDescEvent:
     hsdir: Fingerprint | None  # None: tor names none
     reason: str = ""  # of a failure: UPLOAD_REJECTED, NOT_FOUND, UNEXPECTED, ...
     content: bytes = b""  # of CONTENT; blank when the fetch failed
+    blinded: BlindedKey | None = None  # of UPLOAD: whose descriptor
 
     @property
     def may_answer_upload(self) -> bool:
@@ -59,13 +63,14 @@ def parse_hs_desc(event: Event) -> HsDescEvent | None:
     """
     if event.kind == "HS_DESC" and len(event.args) >= _ADDRESS_AND_HSDIR:
         name, service, _, *rest = event.args
-        if name not in {"CREATED", "UPLOADED", "FAILED"}:
+        if name not in {"CREATED", "UPLOAD", "UPLOADED", "FAILED"}:
             return None
         return HsDescEvent(
             action=HsDescAction(name),
             service=service,
             hsdir=parse_relay(rest[0]) if rest else None,
             reason=event.keywords.get("REASON", ""),
+            blinded=_parse_blinded_key(rest[1]) if name == "UPLOAD" and len(rest) > 1 else None,
         )
     if event.kind == "HS_DESC_CONTENT" and len(event.args) >= _ADDRESS_AND_HSDIR:
         return HsDescEvent(
@@ -75,6 +80,18 @@ def parse_hs_desc(event: Event) -> HsDescEvent | None:
             content=event.data or b"",
         )
     return None
+
+
+def _parse_blinded_key(text: str) -> BlindedKey | None:
+    """Read a descriptor id, which is the base64 of its blinded key; None if it is something else.
+
+    >>> _parse_blinded_key(43 * "A") == BlindedKey(bytes(32))
+    True
+    """
+    try:
+        return BlindedKey(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except ValueError:  # no base64, or of another length
+        return None
 
 
 def parse_relay(text: str) -> Fingerprint | None:

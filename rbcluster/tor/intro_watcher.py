@@ -5,7 +5,7 @@ are: a service with no established one has nothing to offer, and a relay that ha
 some seconds is of no use. They come from GETINFO circuit-status and from CIRC and CIRC_MINOR
 events, which share one form.
 
-Not here: reading points (`intro_source.py`), clocks (`now` is an argument).
+Not here: reading points (`intro_snapshot.py`), clocks (`now` is an argument).
 
 ::
 

@@ -1,9 +1,10 @@
 """Which options tor must run with, and what is wrong if it doesn't.
 
 They must stand in torrc: a reload (Debian's logrotate sends one every day) reads torrc again and
-forgets what SETCONF gave, and then every node would publish a descriptor of its own.
+forgets what SETCONF gave. PublishHidServDescriptors holds for a whole tor, so all its services must
+be of one identity: with a shared one tor has to be silent, an instance must be published by it.
 
-Not here: writing a torrc (`torrc.py`).
+Not here: writing a torrc (`torrc.py`); the keys that tor serves with (`own_address.py`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rbcluster.errors import TorOptionError
 from rbcluster.tor.connection import ControlConnection, RequestRefused
-from rbcluster.tor.settings import OB_CONFIG, ServiceSettings
+from rbcluster.tor.settings import OB_CONFIG, Identity, ServiceSettings
 
 Options = Sequence[tuple[str, str]]
 """What GETCONF says: (name in lower case, value), services in the order of torrc."""
 
+_MISPUBLISHED = {
+    Identity.SHARED: "tor would publish over the cluster's descriptor",
+    Identity.INSTANCE: 'with identity "instance" tor must publish the keys of its own, and no '
+    "service of a shared identity may be in it",
+}
+_DEAF = {Identity.SHARED: "for half of each time period", Identity.INSTANCE: "at all times"}
 _KEYS = ("PublishHidServDescriptors", "TestingTorNetwork", "HiddenServiceOptions")
 
 
@@ -44,15 +51,11 @@ def is_testing_network(options: Options) -> bool:
 def find_faults(options: Options, services: Iterable[ServiceSettings]) -> tuple[str, ...]:
     """Compare tor's options, and each ob_config, with what the services need.
 
+    :param services: of one identity.
     :returns: one sentence with its remedy for each fault; empty if all is well.
     """
-    faults = []
-    publish = dict(options).get("publishhidservdescriptors")
-    if publish != "0":
-        faults.append(
-            f"PublishHidServDescriptors is {publish}: tor would publish over the cluster's "
-            "descriptor; set it to 0 in torrc and restart tor"
-        )
+    services = tuple(services)
+    faults = _find_publish_fault(options, services)
     configured = _service_blocks(options)
     for service in services:
         block = configured.get(os.path.realpath(service.directory))
@@ -65,7 +68,7 @@ def find_faults(options: Options, services: Iterable[ServiceSettings]) -> tuple[
         if block.get("hiddenserviceonionbalanceinstance") != "1":
             faults.append(
                 f"HiddenServiceOnionbalanceInstance is not 1 for {service.directory}: the service "
-                "would be deaf for half of each time period; set it in torrc and restart tor"
+                f"would be deaf {_DEAF[service.identity]}; set it in torrc and restart tor"
             )
         faults += _find_ob_config_fault(service)
     return tuple(faults)
@@ -75,10 +78,14 @@ def find_unpublished(options: Options, services: Iterable[ServiceSettings]) -> t
     """Name the onion services in this tor that nobody publishes.
 
     PublishHidServDescriptors holds for the whole tor, so services that are not the cluster's
-    are silent too.
+    are silent too. A tor of instances publishes them all.
 
+    :param services: of one identity.
     :returns: one sentence for each.
     """
+    services = tuple(services)
+    if any(service.identity is Identity.INSTANCE for service in services):
+        return ()
     ours = {os.path.realpath(service.directory) for service in services}
     return tuple(
         f"{directory} is in this tor but not in the cluster: with PublishHidServDescriptors 0 "
@@ -86,6 +93,16 @@ def find_unpublished(options: Options, services: Iterable[ServiceSettings]) -> t
         for directory in _service_blocks(options)
         if directory not in ours
     )
+
+
+def _find_publish_fault(options: Options, services: Sequence[ServiceSettings]) -> list[str]:
+    found = dict(options).get("publishhidservdescriptors")
+    if not services or found == (wanted := services[0].identity.publishes):
+        return []
+    why = _MISPUBLISHED[services[0].identity]
+    return [
+        f"PublishHidServDescriptors is {found}: {why}; set it to {wanted} in torrc and restart tor"
+    ]
 
 
 def _service_blocks(options: Options) -> Mapping[str, Mapping[str, str]]:
@@ -113,4 +130,4 @@ def _find_ob_config_fault(service: ServiceSettings) -> list[str]:
     if wanted in found:
         return []
     line = " ".join(wanted)
-    return [f"{path} does not name its own service; write {line!r} to it and restart tor"]
+    return [f"{path} does not name the cluster's address; write {line!r} to it and restart tor"]

@@ -12,6 +12,7 @@ Not here: connecting again (`controller.py`).
                                             +- options             CONF_CHANGED
                                             +- ConsensusFollower   NEWCONSENSUS
                                             +- IntroFollower       CIRC, CIRC_MINOR, HS_DESC
+                                            +- FetchedSource       HS_DESC, HS_DESC_CONTENT
     the first of them to fail ends the session with its reason
 """
 
@@ -29,6 +30,7 @@ from rbcluster.tor.consensus_follower import ConsensusFollower
 from rbcluster.tor.framing import Event
 from rbcluster.tor.hs_desc import parse_hs_desc
 from rbcluster.tor.hsdir_exchange import HsDirExchange
+from rbcluster.tor.intro_fetch import FetchedSource
 from rbcluster.tor.intro_follower import SAFETY_NET_S, IntroFollower
 from rbcluster.tor.network_view import Network
 from rbcluster.tor.options import (
@@ -38,6 +40,7 @@ from rbcluster.tor.options import (
     is_testing_network,
     read_options,
 )
+from rbcluster.tor.own_address import find_own_addresses
 from rbcluster.tor.settings import ServiceSettings, TorStatus
 
 _EVENTS = "CIRC CIRC_MINOR HS_DESC HS_DESC_CONTENT CONF_CHANGED NEWCONSENSUS STATUS_CLIENT"
@@ -53,11 +56,13 @@ class TorSession:
         self,
         services: tuple[ServiceSettings, ...],
         exchange: HsDirExchange,
+        fetched: FetchedSource,
         network: Network | None,
         on_change: Callable[[], None],
     ) -> None:
-        """Begin with nothing known but the network of an earlier session."""
-        self.intro = IntroFollower(services, on_change)
+        """Begin with nothing known but the network of an earlier session, and what it fetched."""
+        self.intro = IntroFollower(services, fetched, on_change)
+        self._fetched = fetched
         self.consensus = ConsensusFollower(network, self._on_consensus)
         self._services = services
         self._exchange = exchange
@@ -103,6 +108,7 @@ class TorSession:
                     )
                 )
                 tasks.create_task(self.intro.run(connection, lambda: self.consensus.view))
+                tasks.create_task(self._fetched.run(connection))
         except BaseExceptionGroup as group:
             reasons, bugs = group.split(TorError)
             if bugs is not None or reasons is None:
@@ -122,10 +128,12 @@ class TorSession:
             case _:
                 self.intro.on_event(event)
                 if answer := parse_hs_desc(event):
+                    self._fetched.on_event(answer)
                     self._exchange.deliver(answer)
 
     def _on_consensus(self) -> None:
         self.intro.read_again()
+        self._fetched.follow(self.intro.instances, self.consensus.network)
         self._on_change()
 
     async def _probe(self, connection: ControlConnection) -> NoReturn:
@@ -166,7 +174,10 @@ class TorSession:
 
     async def _check_options(self, connection: ControlConnection) -> None:
         self._options = await read_options(connection)
-        self._faults = find_faults(self._options, self._services)
+        own, faults = find_own_addresses(self._services)
+        self.intro.serve_as(own)
+        self._fetched.follow(self.intro.instances, self.consensus.network)
+        self._faults = (*find_faults(self._options, self._services), *faults)
         self._unpublished = find_unpublished(self._options, self._services)
 
 

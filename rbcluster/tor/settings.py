@@ -5,6 +5,7 @@ Not here: how they are read from cluster.toml (`config.py`).
 Overview::
 
     TorMode           who runs tor: rbcluster (managed) or somebody else (system)
+    Identity          whose onion key it serves with
     ControlEndpoint   where a control port listens
     ServiceSettings   one onion service of this node
     TorSettings       the node's tor
@@ -32,20 +33,33 @@ class TorMode(Enum):
     SYSTEM = "system"  # it is there already; rbcluster only talks to its control port
 
 
+class Identity(Enum):
+    """Whose onion key a tor serves with. One tor never mixes the two: docs/identity.md."""
+
+    SHARED = "shared"  # the cluster's: tor publishes nothing, rbcluster does it for all
+    INSTANCE = "instance"  # its own: tor publishes that, and rbcluster what it is merged into
+
+    @property
+    def publishes(self) -> str:
+        """The value of PublishHidServDescriptors, which holds for a whole tor."""
+        return "1" if self is Identity.INSTANCE else "0"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
     """One onion service, as this node's tor serves it."""
 
-    address: OnionAddress
+    address: OnionAddress  # the cluster's: what visitors ask for
     directory: Path  # HiddenServiceDir: key files, hostname, ob_config
     ports: tuple[str, ...] = ()  # values of HiddenServicePort, "80 127.0.0.1:8080"; managed only
+    identity: Identity = Identity.SHARED  # of all services of one tor
 
     @property
     def ob_config(self) -> str:
         """The `ob_config` that lets any node answer for a merged descriptor.
 
         Tor then tries the subcredentials of three periods for an introduction; without it, a
-        shared identity is deaf from 12 to 24 UTC.
+        shared identity is deaf from 12 to 24 UTC, and one of its own always.
         """
         return f"MasterOnionAddress {self.address.label}.onion\n"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rbcluster.errors import TorOptionError
-from rbcluster.tor.settings import ServiceSettings, TorSettings
+from rbcluster.tor.settings import Identity, ServiceSettings, TorSettings
 
 PID_FILE = "pid"
 LOG_FILE = "tor.log"
@@ -22,9 +22,12 @@ def encode_torrc(settings: TorSettings, services: Iterable[ServiceSettings]) -> 
     The operator's extra lines come first: after a HiddenServiceDir they would belong to that
     service, and of an option given twice tor takes the last, which is ours.
 
+    :param services: of one identity.
     :raises TorOptionError: if a line or path holds a line break.
     """
     tor_dir = settings.tor_dir
+    services = tuple(services)
+    identity = services[0].identity if services else Identity.SHARED
     lines = [
         *settings.extra_lines,
         f"DataDirectory {_quote(tor_dir / 'data')}",
@@ -34,7 +37,7 @@ def encode_torrc(settings: TorSettings, services: Iterable[ServiceSettings]) -> 
         f"ControlPort unix:{_quote(settings.control_socket)}",  # ControlSocket takes no spaces
         "CookieAuthentication 1",
         f"CookieAuthFile {_quote(tor_dir / 'cookie')}",
-        "PublishHidServDescriptors 0",
+        f"PublishHidServDescriptors {identity.publishes}",
     ]
     if not any(line.split()[:1] == ["SocksPort"] for line in settings.extra_lines):
         lines.append("SocksPort 0")

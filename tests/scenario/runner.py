@@ -138,6 +138,7 @@ class Scenario:
         return ReportIntroPoints(
             node=NodeId(words[0]),
             service=SHOP,
+            origin=SHOP,
             points=tuple(point(int(relay)) for relay in words[1:]),
             traits=ServiceTraits(),
             descriptor=b"",

@@ -112,11 +112,16 @@ def take_office(node: NodeId = ADA, term: int = 1) -> TakeOffice:
 
 
 def report(
-    node: NodeId, *points: IntroPoint, at: int = NOW, service: OnionAddress = SHOP
+    node: NodeId,
+    *points: IntroPoint,
+    at: int = NOW,
+    service: OnionAddress = SHOP,
+    origin: OnionAddress | None = None,
 ) -> ReportIntroPoints:
     return ReportIntroPoints(
         node=node,
         service=service,
+        origin=origin or service,
         points=points,
         traits=ServiceTraits(),
         descriptor=b"signed" if points else b"",

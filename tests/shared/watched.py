@@ -34,8 +34,12 @@ class Watched:
         """Wait for a condition, looking only when `on_change` says so."""
         async with asyncio.timeout(limit_s):
             while not condition():
-                self._changed.clear()
-                await self._changed.wait()
+                await self.change()
+
+    async def change(self) -> None:
+        """Wait for the next change."""
+        self._changed.clear()
+        await self._changed.wait()
 
     async def fault(self, text: str, limit_s: float = 20) -> str:
         await self.until(lambda: any(text in fault for fault in self.tor.status.faults), limit_s)

@@ -104,7 +104,9 @@ def local_points(node: NodeId, variant: int, start: datetime) -> LocalIntroPoint
         traits=ServiceTraits(),
     )
     document = build_descriptor(content, start, bytes)
-    return LocalIntroPoints(points=points, traits=ServiceTraits(), period=period, document=document)
+    return LocalIntroPoints(
+        points=points, traits=ServiceTraits(), origin=SITE, period=period, document=document
+    )
 
 
 def no_points() -> LocalIntroPoints:

@@ -306,7 +306,7 @@ def test_a_machine_that_is_no_node_learns_the_names(
     assert "--node or RBCLUSTER_NODE" in str(caught.value)
 
 
-_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 _KEYS = st.text(max_size=5) | st.sampled_from(
     ["cluster", "node", "service", "publish", "tor", "name", "address", "ports", "mode", "extra"]
 )

@@ -8,6 +8,7 @@ import pytest
 
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IdentityKeypair
+from rbcluster.tor.settings import Identity
 from tests.shared.cluster_toml import ADDRESS, SERVICE, SMALL, faults, parse
 
 
@@ -174,3 +175,30 @@ def test_the_value_of_an_unknown_key_is_not_repeated() -> None:
     """Someone may have put a password there."""
     (fault,) = faults(SMALL + '[tor]\npassword = "sesame"\n')
     assert "sesame" not in fault
+
+
+def _blog(more: str = "") -> str:
+    other = OnionAddress(IdentityKeypair.from_seed(bytes(32)).public)
+    return f'[[service]]\nname = "blog"\naddress = "{other}"\nports = ["80"]\n{more}'
+
+
+@pytest.mark.parametrize("common", ["", 'identity = "shared"'])
+def test_services_of_two_identities_in_one_tor_are_refused(common: str) -> None:
+    text = SMALL.replace("[cluster]", f"[cluster]\n{common}") + _blog('identity = "instance"\n')
+    (fault,) = faults(text)
+    assert fault.startswith('service[1].identity: is "instance", that of service[0] "shared": a ')
+    assert "publishes either all of its services or none" in fault
+
+
+def test_services_of_one_identity_may_state_it_each_or_once() -> None:
+    stated = SMALL.replace("[cluster]", '[cluster]\nidentity = "instance"')
+    assert parse(stated + _blog()).identity is Identity.INSTANCE
+    assert parse(stated + _blog('identity = "instance"\n')).identity is Identity.INSTANCE
+    each = SMALL + 'identity = "instance"\n' + _blog('identity = "instance"\n')
+    assert parse(each).identity is Identity.INSTANCE
+    assert parse(SMALL).identity is Identity.SHARED
+
+
+def test_an_unknown_identity_is_a_fault() -> None:
+    (fault,) = faults(SMALL.replace("[cluster]", '[cluster]\nidentity = "own"'))
+    assert fault == "cluster.identity: 'own' found: it should be 'shared' or 'instance'"

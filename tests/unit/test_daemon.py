@@ -23,6 +23,7 @@ from rbcluster.config import Config, NodePaths, load_config
 from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Member, Policy, Role, Wish
 from rbcluster.endpoint import HostPort
+from rbcluster.errors import KeyFileError
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.lab.node_process import COMMAND
 from rbcluster.lab.ports import PortReservation
@@ -34,7 +35,7 @@ from rbcluster.raft.profile import WAN
 from rbcluster.raft.settings import Founding
 from rbcluster.raft.storage import StoragePlace, open_storage
 from rbcluster.tor.key_directory import SECRET_KEY_NAME, read_secret_key, write_key_directory
-from rbcluster.tor.settings import TorMode
+from rbcluster.tor.settings import Identity, TorMode
 
 A, B, C = (NodeId(name) for name in "abc")
 NO_OP = b"\1"  # PySyncObj's command type of the first entry of a log
@@ -171,6 +172,38 @@ def test_service_lies_in_the_data_directory_unless_told_otherwise(three: Made) -
     three.edit("ports = [", 'hidden_service_dir = "/var/lib/tor/web"\nports = [')
     (service,) = daemon._services(three.config, A, paths)
     assert service.directory == Path("/var/lib/tor/web")
+
+
+def test_instance_keeps_its_own_key_beside_the_master_key(three: Made) -> None:
+    three.edit("[cluster]", '[cluster]\nidentity = "instance"')
+    paths = three.config.node(A).paths
+    (service,) = daemon._services(three.config, A, paths)
+    assert service.identity is Identity.INSTANCE
+    assert service.directory == paths.instance_dir("web") != paths.key_dir("web")
+    assert daemon._keyring(three.config, A, paths).has(service.address)
+    three.edit("ports = [", 'hidden_service_dir = "/var/lib/tor/web"\nports = [')
+    (service,) = daemon._services(three.config, A, paths)
+    assert service.directory == Path("/var/lib/tor/web")
+    assert daemon._keyring(three.config, A, paths).has(service.address)  # it is still ours
+
+
+def _without_key(three: Made, name: NodeId) -> NodePaths:
+    paths = three.config.node(name).paths
+    (paths.key_dir("web") / "hs_ed25519_secret_key").unlink()
+    return paths
+
+
+def test_only_a_learner_with_a_key_of_its_own_does_without_the_master_key(three: Made) -> None:
+    three.edit('name = "c"', 'name = "c"\nrole = "learner"')
+    for name in (B, C):
+        with pytest.raises(KeyFileError, match="does not exist"):
+            daemon._keyring(three.config, name, _without_key(three, name))
+    three.edit("[cluster]", '[cluster]\nidentity = "instance"')
+    (service,) = three.config.services
+    keyring = daemon._keyring(three.config, C, three.config.node(C).paths)
+    assert not keyring.has(service.address)
+    with pytest.raises(KeyFileError, match="does not exist"):
+        daemon._keyring(three.config, B, three.config.node(B).paths)
 
 
 def test_node_leads_visitors_to_ports_of_its_own(three: Made) -> None:

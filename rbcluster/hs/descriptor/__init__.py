@@ -5,7 +5,8 @@
            |- inner  encrypted to authorized clients      inner.py, intro_point_codec.py
 
 Syntax is in `document.py`, encryption in `layer_crypto.py`. `open.py` puts the layers apart,
-`build.py` together; `derived_keys.py` says which keys outlive a single build.
+`build.py` together; `derived_keys.py` says which keys outlive a single build, `succession.py` which
+fetched one may take the place of the last.
 
 Not here: which introduction points to publish, when and where (`core/`).
 
@@ -22,14 +23,17 @@ from rbcluster.hs.descriptor.open import (
     read_blinded_key,
     read_revision,
 )
+from rbcluster.hs.descriptor.succession import Standing, open_successor
 
 __all__ = [
     "Descriptor",
     "DescriptorContent",
     "LayerSizes",
+    "Standing",
     "build_descriptor",
     "find_period",
     "open_descriptor",
+    "open_successor",
     "read_blinded_key",
     "read_revision",
     "relay_addresses",

@@ -55,6 +55,7 @@ def report(node: NodeId, *numbers: int, service: OnionAddress = SITE) -> ReportI
     return ReportIntroPoints(
         node=node,
         service=service,
+        origin=service,
         points=tuple(map(point, numbers)),
         traits=ServiceTraits(),
         descriptor=b"signed" if numbers else b"",

@@ -56,6 +56,7 @@ def descriptor(*numbers: int, master: IdentityKeypair = MASTER, period: TimePeri
 GOOD = ReportIntroPoints(
     node=BOB,
     service=SITE,
+    origin=SITE,
     points=(point(1), point(2)),
     traits=ServiceTraits(),
     descriptor=descriptor(1, 2, 3),
@@ -123,7 +124,8 @@ def test_descriptor_of_another_service_proves_nothing() -> None:
 
 
 def test_descriptor_does_not_prove_points_of_another_service() -> None:
-    other = replace(GOOD, service=OnionAddress(STRANGER.public))
+    address = OnionAddress(STRANGER.public)
+    other = replace(GOOD, service=address, origin=address)
     assert "the reported descriptor does not hold" in str(verdict(other))
 
 
@@ -236,6 +238,13 @@ def test_candidate_periods_follow_the_consensus_and_not_the_clock() -> None:
     current, before, after = later.candidate_periods
     assert current.number == NOW.number + 5
     assert (before, after) == (current.previous(), current.next())
+
+
+def test_node_with_a_key_of_its_own_proves_its_points_by_that() -> None:
+    own = OnionAddress(STRANGER.public)
+    instance = replace(GOOD, origin=own, descriptor=descriptor(1, 2, master=STRANGER))
+    assert verdict(instance) is None
+    assert "the reported descriptor does not hold" in str(verdict(replace(GOOD, origin=own)))
 
 
 def wish(node: NodeId, what: Wish) -> SetWish:

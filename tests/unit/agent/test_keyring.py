@@ -92,3 +92,14 @@ def test_keys_of_a_period_are_derived_from_the_master_key_once() -> None:
     assert keys.keypair.public == derive_blinded_keypair(MASTER, PERIOD).public
     assert keyring.for_period(SITE, PERIOD) is keys
     assert keyring.for_period(SITE, PERIOD.next()).keypair.public != keys.keypair.public
+
+
+def test_node_that_only_serves_may_lack_a_key_but_not_hold_a_wrong_one(directory: Path) -> None:
+    missing = directory.with_name("other")
+    keyring = Keyring.load(
+        {SITE: directory, OnionAddress(OTHER.public): missing}, may_lack_keys=True
+    )
+    assert keyring.has(SITE)
+    assert not keyring.has(OnionAddress(OTHER.public))
+    with pytest.raises(KeyFileError, match="is the key of"):
+        Keyring.load({OnionAddress(OTHER.public): directory}, may_lack_keys=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
+from rbcluster.core.state import Role
 from tests.unit.agent.scenes import EVERY_POINT, in_world, shows
-from tests.unit.agent.world import ADA, BOB, CYD, World, eventually
+from tests.unit.agent.world import ADA, BOB, CYD, SITE, World, eventually
 
 
 def test_message_that_is_no_heartbeat_is_named_with_its_sender_and_passed_over(
@@ -52,3 +54,16 @@ def test_change_of_a_nodes_faults_is_told_at_once() -> None:
         assert record.heartbeat.faults == ("tor is gone",)
 
     in_world(scenario)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_only_a_voter_has_a_fault_for_want_of_a_master_key(role: Role) -> None:
+    async def scenario(world: World) -> None:
+        await eventually(shows(world, *EVERY_POINT), limit_s=20)
+        cyd = replace(world.state.members[CYD], role=role)
+        world.state = replace(world.state, members={**world.state.members, CYD: cyd})
+        faults = world.nodes[CYD].publishing_faults()
+        wanted = (f"no master key for {SITE.shortened()} on this node",)
+        assert faults == (wanted if role is Role.VOTER else ())
+
+    in_world(scenario, lambda: World(keyless=[(CYD, SITE)]))

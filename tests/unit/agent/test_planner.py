@@ -16,6 +16,7 @@ def report(node: NodeId, number: int) -> ReportIntroPoints:
     return ReportIntroPoints(
         node=node,
         service=SITE,
+        origin=SITE,
         points=(point(number),),
         traits=ServiceTraits(),
         descriptor=b"signed",

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -153,11 +154,7 @@ def test_changed_traits_alone_are_reported() -> None:
         alone.hold(local_points(1))
         await eventually(alone.has_place, limit_s=1)
         single_hop = ServiceTraits(single_onion_service=True)
-        alone.hold(
-            LocalIntroPoints(
-                points=local_points(1).points, traits=single_hop, period=None, document=b"signed"
-            )
-        )
+        alone.hold(replace(local_points(1), traits=single_hop))
         await eventually(lambda: alone.world.state.pool[SITE, CYD].traits == single_hop, limit_s=1)
 
     run_alone(scenario)
@@ -296,7 +293,7 @@ def test_service_whose_reports_are_refused_holds_up_no_other_and_complains_once(
         running = alone.start()
         alone.hold(local_points(1))
         for _ in range(5):
-            alone.hold(local_points(2), BLOG)
+            alone.hold(local_points(2, origin=BLOG), BLOG)
             await eventually(lambda: alone.has_place(BLOG), limit_s=0.2)
             await asyncio.sleep(1.3)
             alone.hold(LocalIntroPoints.none(), BLOG)

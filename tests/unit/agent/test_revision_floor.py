@@ -137,6 +137,7 @@ class Finding:
         report = ReportIntroPoints(
             node=ADA,
             service=SITE,
+            origin=SITE,
             points=(point(1),),
             traits=ServiceTraits(),
             descriptor=b"signed",

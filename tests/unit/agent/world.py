@@ -90,10 +90,11 @@ def point(number: int) -> IntroPoint:
     )
 
 
-def local_points(*numbers: int) -> LocalIntroPoints:
+def local_points(*numbers: int, origin: OnionAddress = SITE) -> LocalIntroPoints:
     return LocalIntroPoints(
         points=tuple(map(point, numbers)),
         traits=ServiceTraits(),
+        origin=origin,
         period=TimePeriod.containing(START, TIMES),
         document=b"a document",
     )
@@ -362,7 +363,7 @@ class World:
 
     def hold(self, name: NodeId, *numbers: int, service: OnionAddress = SITE) -> None:
         """Give a node's tor these introduction points."""
-        self.tors[name].local[service] = local_points(*numbers)
+        self.tors[name].local[service] = local_points(*numbers, origin=service)
         self.nodes[name].ring()
 
     def set_clocks(self, by: timedelta) -> None:

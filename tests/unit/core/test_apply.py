@@ -196,6 +196,13 @@ def test_other_traits_are_something_new() -> None:
     assert state.pool[SHOP, ADA].traits == traits
 
 
+def test_points_of_another_origin_are_something_new() -> None:
+    state = after([report(ADA, point(1))], FOUNDED)
+    assert state.pool[SHOP, ADA].origin == SHOP
+    state = after([report(ADA, point(1), origin=FOREIGN)], state)
+    assert state.pool[SHOP, ADA].origin == FOREIGN
+
+
 def test_a_report_of_no_points_takes_the_entry_away() -> None:
     state = after([report(ADA, point(1)), report(BOB, point(2))], FOUNDED)
     assert [*after([report(ADA)], state).pool] == [(SHOP, BOB)]
@@ -218,6 +225,10 @@ def test_a_node_may_report_up_to_twenty_points(num_points: int) -> None:
         (report(ADA, point(1), service=FOREIGN), "that service is not the cluster's"),
         (report(ADA, *map(point, range(21))), "more than 20 points"),
         (report(ADA, point(1), point(2, key=1)), "one introduction point is named twice"),
+        (
+            report(ADA, point(1), origin=BLOG),
+            "points of one service do not answer for another",
+        ),
     ],
 )
 def test_a_report_that_breaks_a_rule_is_refused(command: Command, rule: str) -> None:

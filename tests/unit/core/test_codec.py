@@ -152,7 +152,7 @@ def test_the_form_of_the_state_is_fixed() -> None:
         "70fae9c894a3c645b2a07eb987731d02e6f8a3fe9c833588f7959a25ac8bd687"
     )
     assert state_digest(BUSY).hex() == (
-        "fc3b25f0efe1534166dcec36ff59897e9017680bbf5df6f25c6c1703662c2071"
+        "71d3f4340f139af3f2cb0378ab888f680b985eb552b1073077510dab33c23eea"
     )
 
 

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rbcluster.hs.address import OnionAddress
@@ -41,9 +41,9 @@ def make_microdescriptor(number: int) -> bytes:
     return b"onion-key\nntor-onion-key x\nid ed25519 " + _base64(bytes([number] * 32)) + b"\n"
 
 
-def make_consensus(*relays: int, valid_after: str = "15:00:00") -> bytes:
+def make_consensus(*relays: int, valid_after: str = "15:00:00", date: str = "2026-03-01") -> bytes:
     """A consensus of one hour in which every relay is an HSDir."""
-    since = datetime.combine(VALID_AFTER, time.fromisoformat(valid_after))
+    since = datetime.fromisoformat(f"{date} {valid_after}")
     times = (since, since + timedelta(hours=1), since + timedelta(hours=3))
     entries = b"".join(
         b"r nick " + _base64(relay(number).raw) + b" 2026-03-01 14:00:00 127.0.0.1 9001 0\n"

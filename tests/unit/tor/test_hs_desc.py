@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 
+from rbcluster.hs.keys import BlindedKey
 from rbcluster.tor.framing import Event, Reply, ReplyLine
 from rbcluster.tor.hs_desc import HsDescAction, HsDescEvent, parse_hs_desc
 from tests.unit.tor.fake_control_port import ADDRESS, HSDIR
@@ -24,6 +27,23 @@ def _parse(text: str, data: bytes | None = None) -> HsDescEvent | None:
         (
             f"HS_DESC UPLOADED {_LABEL} UNKNOWN ${HSDIR}~nick",
             HsDescEvent(action=HsDescAction.UPLOADED, service=_LABEL, hsdir=HSDIR),
+        ),
+        (
+            f"HS_DESC UPLOAD {_LABEL} UNKNOWN ${HSDIR}~nick {_KEY} HSDIR_INDEX=00",
+            HsDescEvent(
+                action=HsDescAction.UPLOAD,
+                service=_LABEL,
+                hsdir=HSDIR,
+                blinded=BlindedKey(base64.b64decode(_KEY + "=")),
+            ),
+        ),
+        (
+            f"HS_DESC UPLOAD {_LABEL} UNKNOWN ${HSDIR}~nick nokey",
+            HsDescEvent(action=HsDescAction.UPLOAD, service=_LABEL, hsdir=HSDIR),
+        ),
+        (
+            f"HS_DESC UPLOAD {_LABEL} UNKNOWN ${HSDIR}~nick",
+            HsDescEvent(action=HsDescAction.UPLOAD, service=_LABEL, hsdir=HSDIR),
         ),
         (
             f"HS_DESC FAILED {_LABEL} NO_AUTH ${HSDIR}=nick {_KEY} REASON=NOT_FOUND",

@@ -1,75 +1,53 @@
+"""Which source counts: the latest period that has a live point, and of one period the first."""
+
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Collection
 
 import pytest
 
-from rbcluster.errors import DescriptorError
-from rbcluster.hs.consensus_view import ConsensusView
-from rbcluster.hs.intro_point import ServiceTraits
-from rbcluster.hs.keys import IdentityKeypair
+from rbcluster.hs.descriptor import open_descriptor
 from rbcluster.hs.time_period import TimePeriod
-from rbcluster.tor.connection import RequestRefused
-from rbcluster.tor.framing import Reply, ReplyLine
-from rbcluster.tor.intro_source import GetInfo, LocalIntroPoints, read_intro_points
-from tests.unit.tor.fake_control_port import (
-    ADDRESS,
-    PERIOD,
-    TIMES,
-    VALID_AFTER,
-    make_document,
-    make_point,
-)
+from rbcluster.tor.intro_source import LocalIntroPoints, latest_live
+from tests.unit.tor.fake_control_port import ADDRESS, PERIOD, make_document, relay
 
-VIEW = ConsensusView(
-    valid_after=VALID_AFTER,
-    fresh_until=VALID_AFTER + timedelta(hours=1),
-    valid_until=VALID_AFTER + timedelta(hours=3),
-    times=TIMES,
-    srv_current=None,
-    srv_previous=None,
-    hsdirs=(),
-)
+EARLIER = PERIOD.previous()
 
 
-def _tor_with(document: bytes) -> GetInfo:
-    async def getinfo(key: str) -> bytes:
-        assert key == f"hs/service/desc/id/{ADDRESS.label}"
-        return document
-
-    return getinfo
+def _listing(*relays: int, period: TimePeriod = PERIOD) -> LocalIntroPoints:
+    document = make_document(*relays, period=period)
+    return LocalIntroPoints.of(open_descriptor(document, ADDRESS, period), document)
 
 
-@pytest.mark.parametrize("period", [PERIOD.previous(), PERIOD, PERIOD.next()])
-async def test_points_are_read_whichever_period_tor_is_in(period: TimePeriod) -> None:
-    document = make_document(3, 1, 2, period=period)
-    read = await read_intro_points(_tor_with(document), ADDRESS, VIEW)
-    assert read == LocalIntroPoints(
-        points=(make_point(3), make_point(1), make_point(2)),
-        traits=ServiceTraits(),
-        period=period,
-        document=document,
-    )
+def _on_show(*listings: LocalIntroPoints, live: Collection[int]) -> tuple[int, ...]:
+    found = latest_live(listings, frozenset(map(relay, live)))
+    return tuple(point.relay.raw[0] for point in found.points)
 
 
-async def test_a_service_without_a_descriptor_has_no_points() -> None:
-    async def getinfo(key: str) -> bytes:
-        raise RequestRefused("GETINFO", Reply(552, (ReplyLine(f"Unrecognized {key}"),)))
-
-    assert await read_intro_points(getinfo, ADDRESS, VIEW) is None
+def test_points_without_a_circuit_are_left_out() -> None:
+    assert _on_show(_listing(1, 2, 3), live=[1, 3, 9]) == (1, 3)
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        make_document(1, period=PERIOD.next().next()),
-        make_document(1, identity=IdentityKeypair.from_seed(bytes(32))),
-        make_document(1)[:-10],
-        make_document(1).replace(b"revision-counter 7", b"revision-counter 8"),
-        b"",
-    ],
-    ids=["other period", "other service", "truncated", "changed", "empty"],
-)
-async def test_a_descriptor_that_does_not_hold_is_refused(document: bytes) -> None:
-    with pytest.raises(DescriptorError):
-        await read_intro_points(_tor_with(document), ADDRESS, VIEW)
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_later_period_counts_whichever_source_tells_of_it(is_turned: bool) -> None:
+    one, two = _listing(1, 2, period=EARLIER), _listing(3, 4)
+    both = (two, one) if is_turned else (one, two)
+    assert _on_show(*both, live=[1, 2, 3, 4]) == (3, 4)
+
+
+def test_of_one_period_the_more_direct_source_counts() -> None:
+    assert _on_show(_listing(1, 2), _listing(2, 3), live=[1, 2, 3]) == (1, 2)
+
+
+def test_later_period_without_any_live_point_gives_way() -> None:
+    assert _on_show(_listing(1, 2, period=EARLIER), _listing(3, 4), live=[2]) == (2,)
+
+
+def test_where_no_point_lives_there_is_none() -> None:
+    assert latest_live([_listing(1)], frozenset()) == LocalIntroPoints.none()
+    assert latest_live([], frozenset()) == LocalIntroPoints.none()
+
+
+def test_listing_names_the_address_whose_descriptor_it_is() -> None:
+    assert _listing(1).origin == ADDRESS
+    assert LocalIntroPoints.none().origin is None

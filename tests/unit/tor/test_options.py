@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from rbcluster.tor.options import (
     is_testing_network,
     read_options,
 )
-from rbcluster.tor.settings import ServiceSettings
+from rbcluster.tor.settings import Identity, ServiceSettings
 from tests.unit.tor.fake_control_port import FakeControlPort, options, single
 
 
@@ -92,7 +93,7 @@ def test_an_ob_config_that_does_not_name_the_service_is_a_fault(
     path = service.directory / "ob_config"
     path.unlink() if content is None else path.write_text(content)
     (fault,) = find_faults(_right(service), [service])
-    assert fault.startswith(f"{path} does not name its own service")
+    assert fault.startswith(f"{path} does not name the cluster")
     assert service.ob_config.strip() in fault
 
 
@@ -116,3 +117,34 @@ def test_a_service_of_somebody_else_is_named(service: ServiceSettings) -> None:
 
 def test_a_testing_network_is_recognized(service: ServiceSettings) -> None:
     assert is_testing_network(_changed(service, "testingtornetwork", "1"))
+
+
+def _as_instance(service: ServiceSettings) -> ServiceSettings:
+    return replace(service, identity=Identity.INSTANCE)
+
+
+def test_a_tor_of_instances_publishes_by_itself(service: ServiceSettings) -> None:
+    published = _changed(service, "publishhidservdescriptors", "1")
+    assert find_faults(published, [_as_instance(service)]) == ()
+
+
+def test_a_tor_of_instances_that_is_silent_is_a_fault(service: ServiceSettings) -> None:
+    (fault,) = find_faults(_right(service), [_as_instance(service)])
+    assert fault.startswith("PublishHidServDescriptors is 0: with identity")
+    assert "no service of a shared identity may be in it; set it to 1 in torrc" in fault
+
+
+def test_an_instance_without_the_option_is_deaf(service: ServiceSettings) -> None:
+    published = _changed(service, "publishhidservdescriptors", "1")
+    without = tuple(entry for entry in published if "instance" not in entry[0])
+    (fault,) = find_faults(without, [_as_instance(service)])
+    assert "would be deaf at all times; set it in torrc" in fault
+
+
+def test_a_tor_of_instances_publishes_whatever_else_is_in_it(service: ServiceSettings) -> None:
+    more = (*_right(service), ("hiddenservicedir", "/other"))
+    assert find_unpublished(more, [_as_instance(service)]) == ()
+
+
+def test_a_tor_without_a_service_of_ours_may_publish_or_not() -> None:
+    assert find_faults((("publishhidservdescriptors", "1"),), []) == ()

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rbcluster.errors import TorOptionError
-from rbcluster.tor.settings import ServiceSettings, TorMode, TorSettings
+from rbcluster.tor.settings import Identity, ServiceSettings, TorMode, TorSettings
 from rbcluster.tor.torrc import encode_torrc
 from tests.unit.tor.fake_control_port import ADDRESS
 
@@ -52,3 +53,10 @@ def test_a_line_break_is_refused(settings: TorSettings) -> None:
 
 def test_quotes_and_backslashes_in_a_path_are_escaped() -> None:
     assert r'DataDirectory "/d\"\\/data"' in encode_torrc(_settings(tor_dir=Path('/d"\\')), [])
+
+
+def test_instances_are_published_by_their_own_tor() -> None:
+    instance = replace(_SERVICE, identity=Identity.INSTANCE)
+    lines = encode_torrc(_settings(), [instance]).splitlines()
+    assert "PublishHidServDescriptors 1" in lines
+    assert "HiddenServiceOnionbalanceInstance 1" in lines

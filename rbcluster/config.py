@@ -9,7 +9,7 @@ Overview::
     load_config(path) -> Config
       |- cluster: ClusterConfig     [cluster]    name, id, profile, fsync, identity
       |- nodes: NodeConfig, ...     [[node]]     name, address, role, data_dir, ...
-      |- services: ServiceConfig, ..[[service]]  name, address, ports, hidden_service_dir, identity
+      |- services: ServiceConfig, ..[[service]]  name, address, ports, backend, ...
       |- publish: PublishConfig     [publish]    -> core.state.Policy
       |- tor: TorConfig             [tor]        mode, control, password_file, binary, extra
       +- transport: TransportConfig [transport]  via
@@ -238,12 +238,19 @@ class NodeConfig(_Table):
         return NodePaths(self.data_dir)
 
 
+class BackendConfig(_Table):
+    """One ``[[service.backend]]``: an onion service without rbcluster that answers as well."""
+
+    address: Annotated[OnionAddress, PlainValidator(_onion_address)]
+
+
 class ServiceConfig(_Table):
     """One ``[[service]]``."""
 
     name: Label
     address: Annotated[OnionAddress, PlainValidator(_onion_address)]
-    ports: OnionPorts
+    ports: OnionPorts = ()  # none: the nodes do not serve it, its backends do
+    backends: tuple[BackendConfig, ...] = Field(default=(), alias="backend")
     hidden_service_dir: AnchoredPath | None = None  # of a system tor
     identity: Identity | None = None  # None: the cluster's; all services must come to the same
 
@@ -260,6 +267,8 @@ class PublishConfig(_Table):
     )  # minutes
     upload_burst: WholeNumber = _POLICY.upload_burst
     upload_every: Duration = _POLICY.upload_every_ms / 1000  # seconds
+    fetch_every: Duration = _POLICY.fetch_every_ms / 1000  # seconds
+    stale_after: Duration = _POLICY.stale_after_ms / 60_000  # minutes
 
     @field_validator("refresh_max")
     @classmethod
@@ -281,6 +290,8 @@ class PublishConfig(_Table):
             refresh_max_ms=round(self.refresh_max * 60_000),
             upload_burst=self.upload_burst,
             upload_every_ms=round(self.upload_every * 1000),
+            fetch_every_ms=round(self.fetch_every * 1000),
+            stale_after_ms=round(self.stale_after * 60_000),
             shuffle_seed=shuffle_seed,
         )
 
@@ -295,6 +306,8 @@ class PublishConfig(_Table):
             refresh_max=policy.refresh_max_ms / 60_000,
             upload_burst=policy.upload_burst,
             upload_every=policy.upload_every_ms / 1000,
+            fetch_every=policy.fetch_every_ms / 1000,
+            stale_after=policy.stale_after_ms / 60_000,
         )
 
 
@@ -468,6 +481,7 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
         "cluster": ClusterConfig,
         "node": NodeConfig,
         "service": ServiceConfig,
+        "backend": BackendConfig,
         "publish": PublishConfig,
         "tor": TorConfig,
         "transport": TransportConfig,

@@ -50,6 +50,7 @@ def relation_faults(raw: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{place}: no service has this name: there is {known}"
     yield from _misplaced_tor_keys(raw, nodes)
     yield from _mixed_identities(raw, services)
+    yield from _wrong_backends(services)
     yield from _unreachable_onions(raw, nodes)
 
 
@@ -120,6 +121,26 @@ def _unreachable_onions(
             f'cluster.profile: "{profile}" is too impatient for nodes with onion addresses: '
             'write profile = "onion"'
         )
+
+
+def _wrong_backends(services: list[tuple[int, dict[str, Any]]]) -> Iterator[str]:
+    """Find services that nobody answers for, and backends that are no backends."""
+    served = {_spell_address(str(service.get("address"))): index for index, service in services}
+    for index, service in services:
+        backends = _tables(service, "backend")
+        if "ports" not in service and not backends:
+            yield (
+                f"service[{index}].ports: is missing: give at least one, or a [[service.backend]] "
+                "that answers in place of the nodes"
+            )
+        yield from _duplicates(f"service[{index}].backend", "address", backends)
+        for number, backend in backends:
+            address = _spell_address(str(backend.get("address")))
+            if address in served:
+                yield (
+                    f"service[{index}].backend[{number}].address: is that of "
+                    f"service[{served[address]}]: a backend has an address of its own"
+                )
 
 
 def _mixed_identities(

@@ -256,6 +256,7 @@ def _services(config: Config, name: NodeId, paths: NodePaths) -> tuple[ServiceSe
             identity=config.identity,
         )
         for service in config.services
+        if service.ports  # else only its backends serve it
     )
 
 
@@ -272,7 +273,7 @@ def _service_directory(service: ServiceConfig, paths: NodePaths, identity: Ident
 
 def _key_directory(service: ServiceConfig, paths: NodePaths, identity: Identity) -> Path:
     """Say where a service's master key lies: where tor serves with it, in that directory."""
-    if identity is Identity.SHARED:
+    if identity is Identity.SHARED and service.ports:
         return _service_directory(service, paths, identity)
     return paths.key_dir(service.name)
 
@@ -322,4 +323,9 @@ def _seed(config: Config) -> SeedCluster:
         ),
         services={service.address: service.name for service in config.services},
         policy=config.publish.to_policy(os.urandom(32)),
+        backends=frozenset(
+            (service.address, backend.address)
+            for service in config.services
+            for backend in service.backends
+        ),
     )

@@ -33,6 +33,7 @@ from rbcluster.core.commands import (
     RaiseFloor,
     RaiseSchema,
     RecordRound,
+    ReportBackend,
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
@@ -92,6 +93,7 @@ def refusal(  # noqa: PLR0911 - one return for each kind of command
             TakeOffice()
             | SetPresence()
             | ReservePublication()
+            | ReportBackend()
             | RaiseFloor()
             | RaiseSchema()
             | RecordRound()

@@ -6,12 +6,12 @@ is shown, never silently applied, and never silently ignored either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from rbcluster.config import PublishConfig
 from rbcluster.core.commands import SeedCluster
-from rbcluster.core.state import ClusterState, Member, Policy
+from rbcluster.core.state import BackendKey, ClusterState, Member, Policy
 
 K = TypeVar("K")
 
@@ -33,6 +33,7 @@ def differences(seed: SeedCluster, state: ClusterState) -> tuple[str, ...]:
         *_policy(seed.policy, state.policy),
         *(f"node {name} is not in the cluster" for name in members.keys() - state.members.keys()),
         *_names("service", seed.services, state.services),
+        *_names("backend", _backends(seed.backends), _backends(state.backends)),
         *(
             difference
             for node in sorted(members.keys() & state.members.keys())
@@ -59,6 +60,10 @@ def _names(what: str, ours: Mapping[K, object], agreed: Mapping[K, object]) -> I
         yield f"{what} {name} is not in the cluster"
     for name in agreed.keys() - ours.keys():
         yield f"{what} {name} of the cluster is missing"
+
+
+def _backends(keys: Iterable[BackendKey]) -> Mapping[str, object]:
+    return dict.fromkeys(f"{backend.label} of {service.label}" for service, backend in keys)
 
 
 def _values(key: str, ours: object, agreed: object) -> Iterator[str]:

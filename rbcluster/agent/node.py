@@ -19,6 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from rbcluster import __version__
+from rbcluster.agent.backend_keeper import BackendKeeper
 from rbcluster.agent.clock import Clock
 from rbcluster.agent.heartbeat import (
     HEARTBEAT_EVERY_S,
@@ -80,10 +81,11 @@ class Node:
         self._disk_fault = disk_fault
         self.peers = PeerTable(clock.monotonic())
         self.floors = FloorFinder(node, cluster, tor, clock)
-        self._bells = [Wakeup() for _ in range(4)]
+        self._bells = [Wakeup() for _ in range(5)]
         self.planner = Planner()
         self._tor_complaint = Complaint(_LOG, "tor")
-        reporting, office, publishing, self._heartbeat_bell = self._bells
+        reporting, office, publishing, keeping, self._heartbeat_bell = self._bells
+        self.backends = BackendKeeper(node, cluster, tor, clock, keeping)
         self.reporter = Reporter(node, cluster, tor, clock, reporting)
         self.office = OfficeKeeper(
             node, cluster, self.peers, clock, office, seed, self.publishing_faults
@@ -203,6 +205,7 @@ class Node:
                 loops.create_task(_keep_going("reporter", self.reporter.run))
                 loops.create_task(_keep_going("office", self.office.run))
                 loops.create_task(_keep_going("publisher", self.publisher.run))
+                loops.create_task(_keep_going("backends", self.backends.run))
                 loops.create_task(_keep_going("heartbeat", self._beat))
         finally:
             unsubscribe()

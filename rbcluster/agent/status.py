@@ -20,6 +20,7 @@ from rbcluster.agent.member_status import (
 )
 from rbcluster.agent.peers import PeerRecord
 from rbcluster.agent.status_document import (
+    BackendStatus,
     ClusterStatus,
     DescriptorStatus,
     Health,
@@ -36,6 +37,7 @@ from rbcluster.core.decide import Wait, decide
 from rbcluster.core.ids import NodeId, Term, UnixMs
 from rbcluster.core.plan import WantedDescriptor
 from rbcluster.core.state import (
+    Backend,
     ClusterState,
     Member,
     Presence,
@@ -237,9 +239,11 @@ def _node_problems(node: NodeStatus, inputs: StatusInputs) -> Iterator[str]:
         heartbeat, _, _ = _last_word(inputs, NodeId(name))
         for warning in heartbeat.tor.warnings if heartbeat else ():
             yield f"{name}: {warning}"
+        backed = {service for service, _ in inputs.state.backends}  # nodes need not serve those
         for address, service in inputs.state.services.items():
             # Of a tor that does not answer, nothing else is to be expected.
-            if node["tor"]["connected"] and (address, NodeId(name)) not in inputs.state.pool:
+            is_due = node["tor"]["connected"] and address not in backed
+            if is_due and (address, NodeId(name)) not in inputs.state.pool:
                 yield f"{name} has no introduction points for {service}: see its tor's log"
 
 
@@ -263,12 +267,22 @@ def _member_problems(inputs: StatusInputs) -> Iterator[str]:
 def _service(inputs: StatusInputs, address: OnionAddress, name: str) -> ServiceStatus:
     descriptors = [_descriptor(inputs, w) for w in inputs.wanted if w.service == address]
     pool = [report for (service, _), report in inputs.state.pool.items() if service == address]
+    backends = [_backend(a, b) for (s, a), b in inputs.state.backends.items() if s == address]
     return ServiceStatus(
         name=name,
         address=str(address),
-        pool=sum(len(report.points) for report in pool),
+        pool=sum(len(r.points) for r in pool) + sum(b["intro_points"] for b in backends),
         published=bool(descriptors) and all(map(_is_on_all_hsdirs, descriptors)),
+        backends=backends,
         descriptors=descriptors,
+    )
+
+
+def _backend(address: OnionAddress, backend: Backend) -> BackendStatus:
+    return BackendStatus(
+        address=str(address),
+        intro_points=len(backend.points),
+        last_rise_at=_iso(backend.risen_at),
     )
 
 
@@ -328,6 +342,11 @@ def _is_wanted(publication: Publication, wanted: WantedDescriptor) -> bool:
 
 
 def _service_problems(service: ServiceStatus) -> Iterator[str]:
+    for backend in service["backends"]:
+        if not backend["intro_points"]:
+            since = backend["last_rise_at"]
+            found = f"published nothing new since {since}" if since else "was not found"
+            yield f"{service['name']}: backend {backend['address']} {found}: is its tor running?"
     if not service["pool"]:
         yield f"{service['name']} has no introduction points: no node's tor holds a circuit for it"
         return  # so there is nothing to upload either

@@ -85,6 +85,14 @@ class DescriptorStatus(TypedDict):
     hsdirs: list[HsDirStatus]
 
 
+class BackendStatus(TypedDict):
+    """One onion service beside the cluster whose points are merged."""
+
+    address: str
+    intro_points: int
+    last_rise_at: str | None  # ISO 8601, UTC: when its descriptor was last seen to be a newer one
+
+
 class ServiceStatus(TypedDict):
     """One onion service."""
 
@@ -92,6 +100,7 @@ class ServiceStatus(TypedDict):
     address: str
     pool: int  # introduction points that could be listed
     published: bool  # every responsible HSDir holds both descriptors
+    backends: list[BackendStatus]
     descriptors: list[DescriptorStatus]
 
 

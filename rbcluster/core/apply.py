@@ -18,6 +18,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from rbcluster.core import apply_membership, budget
+from rbcluster.core.backends import live_backends, report_backend
 from rbcluster.core.codec import check_schema, decode_command
 from rbcluster.core.commands import (
     Applied,
@@ -30,6 +31,7 @@ from rbcluster.core.commands import (
     RaiseSchema,
     RecordRound,
     Refused,
+    ReportBackend,
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
@@ -42,6 +44,7 @@ from rbcluster.core.operator_rules import end_maintenance, follow_operator
 from rbcluster.core.rules import RuleBrokenError, find_member, require, require_office, with_entry
 from rbcluster.core.state import (
     MAX_VOTERS,
+    Backend,
     ClusterState,
     NodeReport,
     Office,
@@ -94,7 +97,7 @@ def apply(state: ClusterState, command: Command) -> tuple[ClusterState, Verdict]
         return state, Refused(str(rule))
 
 
-def _changed(  # noqa: C901, PLR0911 - one return for each command
+def _changed(  # noqa: C901, PLR0911, PLR0912 - one return for each command
     state: ClusterState, command: Command
 ) -> ClusterState:
     """Return the state after a command, or raise the rule that it breaks."""
@@ -110,6 +113,8 @@ def _changed(  # noqa: C901, PLR0911 - one return for each command
             return _take_office(state, command)
         case ReportIntroPoints():
             return _report(state, command)
+        case ReportBackend():
+            return report_backend(state, command)
         case SetPresence():
             return _set_presence(state, command)
         case ReservePublication():
@@ -137,6 +142,9 @@ def _seed(state: ClusterState, command: SeedCluster) -> ClusterState:
     require(len(addresses) == len(command.members), "two members have one address")
     require(bool(voters), "a cluster needs a voter")
     require(len(voters) <= MAX_VOTERS, f"a cluster has at most {MAX_VOTERS} voters")
+    for service, backend in command.backends:
+        require(service in command.services, "a backend names a service that there is not")
+        require(backend not in command.services, "a service can't be a backend of the cluster")
     return replace(
         state,
         name=command.name,
@@ -144,6 +152,7 @@ def _seed(state: ClusterState, command: SeedCluster) -> ClusterState:
         members=MappingProxyType(members),
         services=MappingProxyType(dict(command.services)),
         policy=command.policy,
+        backends=MappingProxyType(dict.fromkeys(command.backends, Backend())),
     )
 
 
@@ -211,7 +220,7 @@ def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
     # What the proposer saw may be out of date: a node may have been withdrawn or drained since.
     require(
         _shown(state, command.service).issuperset(wanted.auth_keys),
-        "an introduction point is named that no node on show holds",
+        "an introduction point is named that nobody on show holds",
     )
     require(bool(wanted.hsdirs), "no HSDir is named")
     _require_distinct(wanted.hsdirs, "HSDir")
@@ -229,7 +238,8 @@ def _reserve(state: ClusterState, command: ReservePublication) -> ClusterState:
 
 def _shown(state: ClusterState, service: OnionAddress) -> set[IntroAuthKey]:
     """Collect what may be put on show for a service."""
-    return {
+    backends = live_backends(state, service).values()
+    return {point.auth_key for backend in backends for point in backend.points} | {
         point.auth_key
         for (address, node), report in state.pool.items()
         if address == service and state.members[node].may_be_shown

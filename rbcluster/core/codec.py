@@ -36,6 +36,7 @@ from rbcluster.core.commands import (
     RaiseFloor,
     RaiseSchema,
     RecordRound,
+    ReportBackend,
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
@@ -49,6 +50,7 @@ from rbcluster.core.commands import (
 from rbcluster.core.ids import ID_BYTES, ClusterId, Incarnation, NodeId
 from rbcluster.core.state import (
     SCHEMA_VERSION,
+    Backend,
     ClusterState,
     Invitation,
     Member,
@@ -84,6 +86,7 @@ from rbcluster.core.wire import (
 from rbcluster.errors import CommandError, SchemaError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.descriptor import Standing
 from rbcluster.hs.intro_point import IntroPoint, LinkSpecifier, ServiceTraits
 from rbcluster.hs.keys import IdentityKey, IntroAuthKey, IntroEncKey, PublicKey, RelayNtorKey
 from rbcluster.hs.params import (
@@ -99,6 +102,7 @@ MAX_COMMAND_BYTES = 2**18  # a seed of 600 members, or a report with the largest
 
 
 MAX_SERVICES = 100
+MAX_BACKENDS = 1_000  # of all services together
 _MAX_MEMBERS = 1_000
 _MAX_REMOVED = 100 * _MAX_MEMBERS
 _MAX_INVITATIONS = 100
@@ -187,11 +191,22 @@ _POLICY = record(
     refresh_max_ms=_COUNT,
     upload_burst=_COUNT,
     upload_every_ms=_COUNT,
+    fetch_every_ms=_COUNT,
+    stale_after_ms=_COUNT,
     shuffle_seed=octets(32, 32),
 )
 _SERVICES = mapping(_ADDRESS, _NAME, MAX_SERVICES)
 _OFFICE = record(Office, node=_NODE, term=_TERM)
 _REPORT = record(NodeReport, origin=_ADDRESS, points=_POINTS, traits=_TRAITS, reported_at=_INSTANT)
+_STANDING = record(Standing, period=_PERIOD, revision=_U64)
+_BACKEND_KEY = pair(_ADDRESS, _ADDRESS)
+_BACKEND = record(
+    Backend,
+    points=_POINTS,
+    traits=_TRAITS,
+    standing=optional(_STANDING),
+    risen_at=optional(_INSTANT),
+)
 _RESERVATION = record(
     Reservation,
     slot=_SLOT,
@@ -222,6 +237,7 @@ _STATE = record(
     services=_SERVICES,
     policy=_POLICY,
     pool=mapping(pair(_ADDRESS, _NODE), _REPORT, _MAX_MEMBERS * MAX_SERVICES),
+    backends=mapping(_BACKEND_KEY, _BACKEND, MAX_BACKENDS),
     office=optional(_OFFICE),
     transfer=optional(record(Transfer, to=optional(_NODE))),
     maintenance_until=optional(_INSTANT),
@@ -241,6 +257,7 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
             services=_SERVICES,
             policy=_POLICY,
             cluster_id=_CLUSTER_ID,
+            backends=set_of(_BACKEND_KEY, MAX_BACKENDS),
         ),
     ),
     2: (TakeOffice, record(TakeOffice, node=_NODE, term=_TERM)),
@@ -311,6 +328,20 @@ _COMMANDS: dict[int, tuple[type, Codec[Any]]] = {
     12: (
         EndMaintenance,
         record(EndMaintenance, until=_INSTANT, office_node=_NODE, office_term=_TERM),
+    ),
+    14: (
+        ReportBackend,
+        record(
+            ReportBackend,
+            service=_ADDRESS,
+            backend=_ADDRESS,
+            points=_POINTS,
+            traits=_TRAITS,
+            standing=_STANDING,
+            at=_INSTANT,
+            office_node=_NODE,
+            office_term=_TERM,
+        ),
     ),
     32: (
         RaiseSchema,

@@ -19,6 +19,7 @@ from rbcluster.core.ids import (
     UnixMs,
 )
 from rbcluster.core.state import (
+    BackendKey,
     Invitation,
     Member,
     Policy,
@@ -29,6 +30,7 @@ from rbcluster.core.state import (
 )
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.descriptor import Standing
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
@@ -45,6 +47,7 @@ class SeedCluster:
     services: Mapping[OnionAddress, str]  # address -> the operator's short name for it
     policy: Policy
     cluster_id: ClusterId = UNDRAWN_CLUSTER_ID
+    backends: frozenset[BackendKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,23 @@ class ReportIntroPoints:
     traits: ServiceTraits
     descriptor: bytes  # empty only when `points` is
     reported_at: UnixMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportBackend:
+    """The office holder found a backend's newer descriptor, or that there was none for too long.
+
+    It has verified the descriptor itself, so that is not in the command.
+    """
+
+    service: OnionAddress
+    backend: OnionAddress
+    points: tuple[IntroPoint, ...]  # empty: it lists none, or is stale
+    traits: ServiceTraits
+    standing: Standing  # of the newest descriptor found, stale or not
+    at: UnixMs
+    office_node: NodeId
+    office_term: Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +294,7 @@ Command = (
     SeedCluster
     | TakeOffice
     | ReportIntroPoints
+    | ReportBackend
     | SetPresence
     | ReservePublication
     | RaiseFloor

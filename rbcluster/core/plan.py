@@ -1,9 +1,9 @@
 """plan: what should be on the HSDirs now, a pure function of the replicated state and the network.
 
-For each service two descriptors, first and second; in each, the introduction points of all nodes
-that are neither silent nor drained, as far as `selection.py` lets them in. Which slot belongs to
-which period and SRV comes from the consensus alone. `decide.py` compares the result with what was
-published.
+For each service two descriptors, first and second; in each, the introduction points of its backends
+and of all nodes that are neither silent nor drained, as far as `selection.py` lets them in. Which
+slot belongs to which period and SRV comes from the consensus alone. `decide.py` compares the result
+with what was published.
 
 The points are shown in the order of a keyed hash of their auth keys: to an onlooker it looks
 shuffled, so no node stands first for being first, and yet two publications show the same points in
@@ -24,6 +24,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rbcluster.core.backends import live_backends
 from rbcluster.core.codec import encode_content
 from rbcluster.core.ids import NodeId
 from rbcluster.core.selection import select_points
@@ -43,7 +44,7 @@ _NTOR = 2  # the one handshake that every client of a v3 service can do; rend-sp
 class PlacedPoint:
     """An introduction point of a descriptor, and the node that holds it."""
 
-    node: NodeId
+    node: NodeId  # or a backend, by its label (`backends.py`)
     point: IntroPoint
 
 
@@ -112,10 +113,10 @@ def _plan_service(
     state: ClusterState, service: OnionAddress, slot_rings: Sequence[SlotRing]
 ) -> Iterable[WantedDescriptor]:
     """Yield the descriptors of one service; both slots show the same points."""
-    reports = _live_reports(state, service)
+    reports = {**live_backends(state, service), **_live_reports(state, service)}
     selected = select_points(
         _candidates(reports),
-        {node: state.members[node].weight for node in reports},
+        {node: _weight(state, node) for node in reports},
         state.policy.max_intro_points,
     )
     points = _in_order_of_show(selected, state.policy)
@@ -140,6 +141,12 @@ def _live_reports(state: ClusterState, service: OnionAddress) -> dict[NodeId, No
         for node, member in sorted(state.members.items())
         if member.may_be_shown and (service, node) in state.pool
     }
+
+
+def _weight(state: ClusterState, node: NodeId) -> int:
+    """Find a node's share against the others; a backend's is 1."""
+    member = state.members.get(node)
+    return member.weight if member else 1
 
 
 def _candidates(reports: Mapping[NodeId, NodeReport]) -> dict[NodeId, tuple[IntroPoint, ...]]:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from rbcluster.core.ids import ClusterId, Incarnation, NodeId, Term, UnixMs
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.descriptor import Standing
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
 from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.hs.params import MAX_INTRO_POINTS
@@ -87,6 +88,8 @@ class Policy:
     refresh_max_ms: int = 7_200_000  # these two, as tor does
     upload_burst: int = 5  # reservations a (service, period) may make at once
     upload_every_ms: int = 10_000  # ... and one more after each such span
+    fetch_every_ms: int = 120_000  # how often a backend's descriptor is looked for
+    stale_after_ms: int = 9_000_000  # without a rise of its revision; tor's comes in 2 h at most
     shuffle_seed: bytes = bytes(32)  # orders introduction points; public randomness, 32 bytes
 
     def __post_init__(self) -> None:
@@ -96,8 +99,12 @@ class Policy:
         if not 0 < self.refresh_min_ms <= self.refresh_max_ms:
             msg = "refresh_min_ms must be positive and not above refresh_max_ms"
             raise ValueError(msg)
-        if min(self.withdraw_after_ms, self.upload_burst, self.upload_every_ms) < 1:
-            raise ValueError("withdraw_after_ms, upload_burst and upload_every_ms must be positive")
+        spans = (self.withdraw_after_ms, self.upload_every_ms, self.fetch_every_ms)
+        if min(*spans, self.upload_burst, self.stale_after_ms) < 1:
+            raise ValueError(
+                "withdraw_after_ms, upload_burst, upload_every_ms, fetch_every_ms and "
+                "stale_after_ms must be positive"
+            )
         if self.settle_ms < 0 or len(self.shuffle_seed) != 32:  # noqa: PLR2004 - a SHA-256 key
             raise ValueError("settle_ms must not be negative, shuffle_seed must be 32 bytes")
 
@@ -125,6 +132,16 @@ class NodeReport:
     points: tuple[IntroPoint, ...]  # descriptor order; never empty (an empty report is no entry)
     traits: ServiceTraits
     reported_at: UnixMs  # the reporter's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """An onion service beside the cluster, and what its newest descriptor listed."""
+
+    points: tuple[IntroPoint, ...] = ()  # empty: none was found yet, or it has grown stale
+    traits: ServiceTraits = field(default_factory=ServiceTraits)
+    standing: Standing | None = None  # of that descriptor; only rises
+    risen_at: UnixMs | None = None  # when that was first seen, by the office holder's clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +187,7 @@ class Publication:
 
 
 PoolKey = tuple[OnionAddress, NodeId]
+BackendKey = tuple[OnionAddress, OnionAddress]  # (service, backend)
 PublicationKey = tuple[OnionAddress, int]  # (service, time period number)
 
 
@@ -192,6 +210,7 @@ class ClusterState:
     services: Mapping[OnionAddress, str] = field(default_factory=lambda: MappingProxyType({}))
     policy: Policy = field(default_factory=Policy)
     pool: Mapping[PoolKey, NodeReport] = field(default_factory=lambda: MappingProxyType({}))
+    backends: Mapping[BackendKey, Backend] = field(default_factory=lambda: MappingProxyType({}))
     office: Office | None = None
     transfer: Transfer | None = None  # asked of this very office; gone with it, or when it failed
     maintenance_until: UnixMs | None = None  # until then silence withdraws nobody; None: it does

@@ -65,6 +65,7 @@ class TorController:
     ) -> None:
         self._settings = settings
         self._services = services
+        self._served = frozenset(service.address for service in services)
         self._on_change = on_change
         self._managed = ManagedTor(settings, services) if settings.mode is TorMode.MANAGED else None
         self._exchange = HsDirExchange()
@@ -97,9 +98,12 @@ class TorController:
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
         """Return this node's live introduction points for a service.
 
-        :returns: perhaps no points, as always while tor's options are wrong; None while nothing is
-            known: between two sessions, and at the start of one.
+        :returns: perhaps no points, as always while tor's options are wrong or for a service that
+            this tor does not serve; None while nothing is known: between two sessions, and at the
+            start of one.
         """
+        if address not in self._served:
+            return LocalIntroPoints.none()
         if self._failure is not None:
             return None
         if self.status.faults:

@@ -5,7 +5,7 @@ which HSDir (UPLOAD) and that the HSDir took it (UPLOADED, without saying which)
 answered first holds the newest; where tor has said nothing, as when the time period turns, those
 that are responsible are asked in turn.
 
-Not here: asking (`intro_fetch.py`), clocks (`now` is an argument: monotonic seconds).
+Not here: asking (`intro_fetch.py`), clocks (`now` is an argument).
 
 ::
 
@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.keys import BlindedKey
+from rbcluster.instants import Monotonic
 from rbcluster.tor.hs_desc import HsDescAction, HsDescEvent
 
 CONFIRM_AFTER_S = 5.0  # the first answer may be to the upload before: ask again when all have come
@@ -46,10 +47,10 @@ class FetchWatch:
     is_newer_sent: bool = False  # it began to since an HSDir was last chosen for having it
     is_confirming: bool = False  # the next fetch only makes sure of the last
     next_hsdirs: tuple[Fingerprint, ...] = ()  # whom to ask, in turn
-    due_at: float | None = None  # when; None: not before something happens
+    due_at: Monotonic | None = None  # when; None: not before something happens
     num_failures: int = 0  # in a row
 
-    def aimed_at(self, aim: Aim | None, now: float) -> FetchWatch:
+    def aimed_at(self, aim: Aim | None, now: Monotonic) -> FetchWatch:
         """Take in which descriptor is in force, by the newest consensus."""
         if aim is None or not aim.hsdirs:
             return FetchWatch()
@@ -57,7 +58,7 @@ class FetchWatch:
             return FetchWatch(aim=aim, next_hsdirs=aim.hsdirs, due_at=now)
         return replace(self, aim=aim)
 
-    def after_event(self, event: HsDescEvent, now: float) -> FetchWatch:
+    def after_event(self, event: HsDescEvent, now: Monotonic) -> FetchWatch:
         """Take in an HS_DESC event of this address."""
         hsdir = event.hsdir
         if self.aim is None or hsdir is None:
@@ -70,7 +71,7 @@ class FetchWatch:
         is_taken = event.action is HsDescAction.UPLOADED
         return watch.asking_first(hsdir, now) if is_taken else watch
 
-    def asking_first(self, hsdir: Fingerprint, now: float) -> FetchWatch:
+    def asking_first(self, hsdir: Fingerprint, now: Monotonic) -> FetchWatch:
         """Ask an HSDir that holds a newer descriptor; of one upload only the first to answer."""
         if self.aim is None or not self.is_newer_sent:
             return self
@@ -84,7 +85,7 @@ class FetchWatch:
             num_failures=0,
         )
 
-    def next_fetch(self, now: float) -> Fingerprint | None:
+    def next_fetch(self, now: Monotonic) -> Fingerprint | None:
         """Say whom to ask now; None if nobody."""
         is_due = self.due_at is not None and now >= self.due_at
         return self.next_hsdirs[0] if is_due else None
@@ -93,7 +94,7 @@ class FetchWatch:
         """Note that the first in turn is being asked: what comes meanwhile is news."""
         return replace(self, due_at=None)
 
-    def after_fetch(self, hsdir: Fingerprint, *, found: bool, now: float) -> FetchWatch:
+    def after_fetch(self, hsdir: Fingerprint, *, found: bool, now: Monotonic) -> FetchWatch:
         """Take in whether a descriptor came that holds and is not older than the last.
 
         :param hsdir: who was asked.
@@ -103,10 +104,16 @@ class FetchWatch:
         if found:
             after_s = REFRESH_AFTER_S if self.is_confirming else CONFIRM_AFTER_S
             return replace(
-                self, due_at=now + after_s, is_confirming=not self.is_confirming, num_failures=0
+                self,
+                due_at=Monotonic(now + after_s),
+                is_confirming=not self.is_confirming,
+                num_failures=0,
             )
         turn = (*(other for other in self.next_hsdirs if other != hsdir), hsdir)
         pause_s = min(PAUSE_S * 2**self.num_failures, MAX_PAUSE_S)
         return replace(
-            self, next_hsdirs=turn, due_at=now + pause_s, num_failures=self.num_failures + 1
+            self,
+            next_hsdirs=turn,
+            due_at=Monotonic(now + pause_s),
+            num_failures=self.num_failures + 1,
         )

@@ -21,6 +21,7 @@ from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import Standing, open_successor
 from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
+from rbcluster.instants import Monotonic
 from rbcluster.tor.connection import ControlConnection
 from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
 from rbcluster.tor.fetch_watcher import Aim, FetchWatch
@@ -64,7 +65,7 @@ class FetchedSource:
 
     def follow(self, addresses: Iterable[OnionAddress], network: Network | None) -> None:
         """Say what to fetch, and by which consensus."""
-        now = asyncio.get_running_loop().time()
+        now = _now()
         aims = {own: _aim(own, network) for own in addresses}
         self._network = network
         self._watches = {
@@ -79,7 +80,7 @@ class FetchedSource:
         """Take in one event, in the order tor sent it."""
         for own, watch in self._watches.items():
             if own.label == event.service:
-                self._watches[own] = watch.after_event(event, asyncio.get_running_loop().time())
+                self._watches[own] = watch.after_event(event, _now())
                 self._wake.set()
 
     async def run(self, connection: ControlConnection) -> NoReturn:
@@ -88,7 +89,7 @@ class FetchedSource:
             async with asyncio.TaskGroup() as fetches:
                 while True:
                     self._wake.clear()
-                    now = asyncio.get_running_loop().time()
+                    now = _now()
                     for own, watch in self._watches.items():
                         if (hsdir := watch.next_fetch(now)) is not None:
                             self._watches[own] = watch.fetching()
@@ -106,7 +107,7 @@ class FetchedSource:
         found = result.outcome is FetchOutcome.FOUND and self.offer(own, result.document)
         if (watch := self._watches.get(own)) is None:
             return
-        now = asyncio.get_running_loop().time()
+        now = _now()
         self._watches[own] = watch = watch.after_fetch(hsdir, found=found, now=now)
         if own not in self._settled and (found or watch.num_failures >= FAILURES_UNTIL_SETTLED):
             self._settled.add(own)
@@ -140,6 +141,10 @@ class FetchedSource:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+def _now() -> Monotonic:
+    return Monotonic(asyncio.get_running_loop().time())
 
 
 def _aim(own: OnionAddress, network: Network | None) -> Aim | None:

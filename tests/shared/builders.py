@@ -18,6 +18,7 @@ from rbcluster.core.commands import (
     RaiseFloor,
     RecordRound,
     Refused,
+    ReportBackend,
     ReportIntroPoints,
     ReservePublication,
     SeedCluster,
@@ -30,6 +31,7 @@ from rbcluster.core.ids import ClusterId, NodeId, Term, UnixMs
 from rbcluster.core.state import ClusterState, Member, Policy, Presence, Reservation, Role
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.consensus_view import Fingerprint
+from rbcluster.hs.descriptor import Standing
 from rbcluster.hs.intro_point import IntroPoint, LinkSpecifier, LinkType, ServiceTraits
 from rbcluster.hs.keys import (
     IdentityKeypair,
@@ -44,8 +46,8 @@ NODES = tuple(map(NodeId, ("ada", "bob", "cyd")))
 ADA, BOB, CYD = NODES
 EVE = NodeId("eve")  # a learner
 MALLORY = NodeId("mallory")  # no member
-SHOP, BLOG, FOREIGN = (
-    OnionAddress(IdentityKeypair.from_seed(bytes([number]) * 32).public) for number in (1, 2, 3)
+SHOP, BLOG, FOREIGN, BACKEND = (
+    OnionAddress(IdentityKeypair.from_seed(bytes([number]) * 32).public) for number in (1, 2, 3, 4)
 )
 POLICY = Policy(upload_burst=5, upload_every_ms=10_000)
 NOW = UnixMs(1_700_000_000_000)
@@ -82,6 +84,7 @@ SEED = SeedCluster(
     ),
     services={SHOP: "shop", BLOG: "blog"},
     policy=POLICY,
+    backends=frozenset({(SHOP, BACKEND)}),
 )
 
 
@@ -126,6 +129,27 @@ def report(
         traits=ServiceTraits(),
         descriptor=b"signed" if points else b"",
         reported_at=UnixMs(at),
+    )
+
+
+def report_backend(
+    revision: int,
+    *points: IntroPoint,
+    node: NodeId = ADA,
+    term: int = 1,
+    backend: OnionAddress = BACKEND,
+    number: int = 20_000,
+    at: int = NOW,
+) -> ReportBackend:
+    return ReportBackend(
+        service=SHOP,
+        backend=backend,
+        points=points,
+        traits=ServiceTraits(),
+        standing=Standing(period=period(number), revision=RevisionCounter(revision)),
+        at=UnixMs(at),
+        office_node=node,
+        office_term=Term(term),
     )
 
 
@@ -248,6 +272,8 @@ _OTHERS: tuple[Command, ...] = (  # what goes on beside, much of it against some
     report(ADA, point(4), service=BLOG),
     report(ADA, point(4), service=FOREIGN),
     report(MALLORY, point(1)),
+    report_backend(5, point(5), point(2), node=BOB, term=2),
+    report_backend(9, point(5), backend=FOREIGN),
     set_presence(MALLORY, Presence.LIVE),
     set_presence(CYD, Presence.WITHDRAWN, office_node=BOB, term=2),
     reserve(5, node=BOB, term=2),
@@ -279,6 +305,7 @@ _ACTS = (
     "succeed",
     "presence",
     "report",
+    "backend",
     "transfer",
     "end transfer",
     "drain",
@@ -320,6 +347,7 @@ def _follow(log: Sequence[Command], state: ClusterState, act: _Act) -> Command:
         "raise": raise_floor(above, node=node, term=term, number=number),
         "succeed": take_office(NODES[one % 3], term + two % 3),
         "presence": set_presence(NODES[one % 3], [*Presence][two % 2], office_node=node, term=term),
+        "backend": report_backend(above, *map(point, range(one)), node=node, term=term),
         "report": report(NODES[one % 3], *map(point, range(two))),
         "transfer": order_transfer((*NODES, None)[one % 4], term),
         "end transfer": end_transfer(node, term),

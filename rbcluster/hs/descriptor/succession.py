@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from rbcluster.errors import VerificationError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.descriptor.open import Descriptor, find_period, open_descriptor
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 
 
@@ -28,7 +29,7 @@ class Standing:
     """How new a descriptor of an address is."""
 
     period: TimePeriod
-    revision: int  # 0 .. 2^64-1
+    revision: RevisionCounter
 
     @classmethod
     def of(cls, descriptor: Descriptor) -> Standing:

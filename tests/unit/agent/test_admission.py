@@ -190,6 +190,7 @@ ONLY_A_LEADERS: tuple[Command, ...] = (
     builders.raise_floor(7, node=BOB),
     builders.record_round(7, node=BOB),
     builders.reserve(7, node=BOB),
+    builders.report_backend(7, node=BOB),
     builders.end_transfer(BOB),
     builders.end_maintenance(node=BOB),
     RaiseSchema(version=2, office_node=BOB, office_term=Term(1)),

@@ -71,6 +71,10 @@ def test_what_commands_have_changed_since_is_no_difference(members: tuple[Member
             replace(SEED, members=(*SEED.members, Member(node=CYD, address="cyd:1"))),
             "node cyd is not in the cluster",
         ),
+        (
+            replace(SEED, backends=frozenset({(SITE, BLOG)})),
+            f"backend {BLOG.label} of {SITE.label} is not in the cluster",
+        ),
         (replace(SEED, services={**SEED.services, BLOG: "blog"}), f"service {BLOG} is not in"),
     ],
 )

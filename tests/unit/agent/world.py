@@ -20,7 +20,7 @@ from rbcluster.core.apply import apply_bytes
 from rbcluster.core.commands import SeedCluster, Verdict
 from rbcluster.core.ids import LogIndex, NodeId, Term
 from rbcluster.core.plan import SlotRing, derive_slot_rings
-from rbcluster.core.state import ClusterState, Member, Policy, Publication
+from rbcluster.core.state import BackendKey, ClusterState, Member, Policy, Publication
 from rbcluster.errors import RaftError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key
@@ -299,6 +299,7 @@ class World:
         policy: Policy | None = None,
         services: Mapping[OnionAddress, str] = SITE_ALONE,
         keyless: Collection[tuple[NodeId, OnionAddress]] = (),
+        backends: Collection[BackendKey] = (),
     ) -> None:
         self.state = ClusterState()
         self.leader: NodeId | None = None
@@ -320,6 +321,7 @@ class World:
             members=tuple(Member(node=n, address=f"{n}:1") for n in NAMES),
             services=services,
             policy=policy or Policy(),
+            backends=frozenset(backends),
         )
         counter = itertools.count()
         self.nodes = {

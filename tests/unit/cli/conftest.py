@@ -87,6 +87,7 @@ def make_healthy_document() -> StatusDocument:
                 "address": ADDRESS,
                 "pool": 9,
                 "published": True,
+                "backends": [],
                 "descriptors": [first, second],
             }
         ],

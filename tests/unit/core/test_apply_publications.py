@@ -122,13 +122,13 @@ def test_a_reservation_that_breaks_a_rule_is_refused(command: Command, rule: str
 )
 def test_points_that_went_while_it_was_proposed_are_not_reserved(meanwhile: Command) -> None:
     state = after([meanwhile], ON_SHOW)
-    rule = "an introduction point is named that no node on show holds"
+    rule = "an introduction point is named that nobody on show holds"
     assert refusal(state, reserve(1)) == rule
 
 
 def test_points_of_another_service_are_not_reserved() -> None:
     state = after([report(CYD, service=SHOP)], ON_SHOW)
-    rule = "an introduction point is named that no node on show holds"
+    rule = "an introduction point is named that nobody on show holds"
     assert refusal(state, reserve(1)) == rule
     assert after([reserve(1, service=BLOG)], state).publications
 

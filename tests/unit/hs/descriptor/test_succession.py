@@ -10,6 +10,7 @@ from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_keypair
 from rbcluster.hs.descriptor import Standing, build_descriptor, open_successor
 from rbcluster.hs.keys import IdentityKeypair
+from rbcluster.hs.revision import RevisionCounter
 from rbcluster.hs.time_period import TimePeriod
 from tests.unit.hs.descriptor.conftest import PERIOD, REVISION, ContentFactory
 
@@ -28,7 +29,7 @@ def test_first_one_is_accepted_and_tells_its_standing(
 
 def _standing(periods_later: int, revisions_higher: int) -> Standing:
     period = replace(PERIOD, number=PERIOD.number + periods_later)
-    return Standing(period=period, revision=REVISION + revisions_higher)
+    return Standing(period=period, revision=RevisionCounter(REVISION + revisions_higher))
 
 
 @pytest.mark.parametrize("last", [_standing(0, 0), _standing(0, -1), _standing(-1, 5)])
@@ -66,5 +67,9 @@ def test_one_of_another_address_or_an_impossible_period_is_refused(
 
 def test_standing_counts_minutes_where_a_period_changes_its_length() -> None:
     day, hour = TimePeriod(number=10, length_min=1440), TimePeriod(number=300, length_min=60)
-    assert Standing(period=day, revision=9).is_below(Standing(period=hour, revision=1))
-    assert not Standing(period=hour, revision=1).is_below(Standing(period=day, revision=9))
+    assert Standing(period=day, revision=RevisionCounter(9)).is_below(
+        Standing(period=hour, revision=RevisionCounter(1))
+    )
+    assert not Standing(period=hour, revision=RevisionCounter(1)).is_below(
+        Standing(period=day, revision=RevisionCounter(9))
+    )

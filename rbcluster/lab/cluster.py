@@ -27,7 +27,7 @@ from types import MappingProxyType
 from rbcluster.agent.status_document import StatusDocument
 from rbcluster.api.client import NoDaemon, fetch_status
 from rbcluster.config import NodePaths, load_config
-from rbcluster.errors import RbclusterError
+from rbcluster.errors import RbclusterError, TorError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IntroAuthKey
 from rbcluster.lab.lifetime import Lifetime
@@ -37,6 +37,8 @@ from rbcluster.lab.node_tor import points_of
 from rbcluster.lab.ports import LOOPBACK, PortReservation
 from rbcluster.lab.waiting import wait_for
 from rbcluster.lab.webpage import WebPage
+from rbcluster.tor.own_address import find_own_addresses
+from rbcluster.tor.settings import Identity, ServiceSettings
 
 Condition = Callable[[StatusDocument], bool]
 
@@ -72,6 +74,7 @@ class LabCluster(Lifetime):
     :param publish: keys of cluster.toml's ``[publish]`` that differ from their defaults.
     :param services: their names; `address` and `pages` are those of the first.
     :param key: a master key to import for the first service; None makes a new one.
+    :param identity: whose onion keys the nodes' tors serve with.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class LabCluster(Lifetime):
         publish: Mapping[str, float] = MappingProxyType({}),
         services: Sequence[str] = (SERVICE,),
         key: Path | None = None,
+        identity: Identity = Identity.SHARED,
     ) -> None:
         self.directory = network.directory / f"cluster-{name}"
         self.pages_of = {
@@ -99,6 +103,7 @@ class LabCluster(Lifetime):
         self._network = network
         self._publish = publish
         self._key = key
+        self._identity = identity
         self._ports = PortReservation()
 
     @property
@@ -125,6 +130,22 @@ class LabCluster(Lifetime):
         :raises ConfigError: if the cluster was not started.
         """
         return next(iter(self.addresses.values()))
+
+    def own_address(self, name: str) -> OnionAddress:
+        """Find under which address a node's tor itself serves the first service.
+
+        :raises ConfigError: if the cluster was not started.
+        :raises TorError: if tor has not written it yet.
+        """
+        service = next(iter(self.pages_of))
+        directory = self.nodes[name].paths.instance_dir(service)
+        settings = ServiceSettings(
+            address=self.address, directory=directory, identity=self._identity
+        )
+        found, faults = find_own_addresses([settings])
+        if faults:
+            raise TorError(faults[0])
+        return found[self.address]
 
     def _all_pages(self) -> Iterator[WebPage]:
         return chain.from_iterable(pages.values() for pages in self.pages_of.values())
@@ -209,7 +230,7 @@ class LabCluster(Lifetime):
 
         :raises RbclusterError: if it has no descriptor yet, or does not answer.
         """
-        points = await points_of(self.nodes[name], self.address)
+        points = await points_of(self.nodes[name], self.own_address(name))
         return frozenset(point.auth_key for point in points)
 
     async def wait_until(
@@ -240,7 +261,8 @@ class LabCluster(Lifetime):
     def _encode_config(self, addresses: Mapping[str, str]) -> str:
         """Write a cluster.toml in which each node has a directory and a web page of its own."""
         torrc = [*self._network.client_torrc_lines, f"__OwningControllerProcess {os.getpid()}"]
-        lines = ["[cluster]", f"name = {_toml(self._name)}", "[tor]", f"extra = {_toml(torrc)}"]
+        lines = ["[cluster]", f"name = {_toml(self._name)}"]
+        lines += [f"identity = {_toml(self._identity.value)}", "[tor]", f"extra = {_toml(torrc)}"]
         lines += ["[publish]", *(f"{key} = {value}" for key, value in self._publish.items())]
         for service, onion_address in self.addresses.items():
             lines += [

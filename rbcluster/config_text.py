@@ -34,7 +34,10 @@ def encode_config(config: Config) -> str:
         lines += ["", *_node(node)]
     for service in config.services:
         lines += ["", "[[service]]", f'name = "{service.name}"', f'address = "{service.address}"']
-        lines.append(f"ports = [{', '.join(_quoted(str(port)) for port in service.ports)}]")
+        if service.ports:
+            lines.append(f"ports = [{', '.join(_quoted(str(port)) for port in service.ports)}]")
+        for backend in service.backends:
+            lines += ["", "[[service.backend]]", f'address = "{backend.address}"']
     if changed := tuple(_publish(config.publish)):
         lines += ["", "[publish]", *changed]
     return "\n".join([*lines, ""])

@@ -43,7 +43,7 @@ def show(path: Path) -> None:
     """Say which address a master key is of.
 
     PATH is a service's key directory, or a file in any form: tor's hs_ed25519_secret_key, a
-    64-byte expanded key, a 32-byte seed.
+    64-byte expanded key, a 32-byte seed, or PEM.
     """
     if path.is_dir():
         file = path / SECRET_KEY_NAME

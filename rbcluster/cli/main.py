@@ -6,6 +6,7 @@ of their own (`status_page.py`, `descriptor_page.py`).
 Overview::
 
     rbcluster init              certificates, keys and cluster.toml for a new cluster
+    rbcluster import-onionbalance    the same from an Onionbalance configuration
     rbcluster run               the daemon
     rbcluster status            how the cluster is
     rbcluster transfer          hand the leadership over
@@ -34,6 +35,7 @@ from rbcluster.errors import RbclusterError
 
 _COMMANDS = {  # name -> its module in this package; the function has the command's name
     "init": "init",
+    "import-onionbalance": "import_onionbalance",
     "run": "run",
     "status": "status",
     "transfer": "transfer",

@@ -8,7 +8,7 @@ Spec: tor's `hs_ed25519_secret_key` and `hs_ed25519_public_key`: a tag, padded w
 Overview::
 
     parse_tor_secret_key   96 bytes                       -> IdentityKeypair
-    parse_secret_key       96, 64 (expanded), 32 (seed)   -> ForeignKey: keypair and form
+    parse_secret_key       96, 64 (expanded), 32 (seed), PEM -> ForeignKey: keypair and form
     parse_tor_public_key   64 bytes                       -> IdentityKey
     encode_tor_secret_key, encode_tor_public_key          the way back
 """
@@ -19,12 +19,17 @@ import hmac
 from dataclasses import dataclass
 from enum import Enum
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from rbcluster.errors import ParseError
 from rbcluster.hs.keys import IdentityKey, IdentityKeypair, clamp
 from rbcluster.hs.params import EXPANDED_KEY_BYTES, KEY_BYTES
 
 _TAG_BYTES = 32
 _SECRET_TAG = b"== ed25519v1-secret: type0 ==".ljust(_TAG_BYTES, b"\0")
+_PEM_START = b"-----BEGIN "
 _PUBLIC_TAG = b"== ed25519v1-public: type0 ==".ljust(_TAG_BYTES, b"\0")
 
 
@@ -33,6 +38,7 @@ class SecretKeyForm(Enum):
 
     SEED = f"a seed of {KEY_BYTES} bytes"
     EXPANDED = f"an expanded key of {EXPANDED_KEY_BYTES} bytes"
+    PEM = "a PEM file, as Onionbalance makes"
     TOR_FILE = f"tor's key file of {_TAG_BYTES + EXPANDED_KEY_BYTES} bytes"
 
 
@@ -57,11 +63,13 @@ def parse_tor_secret_key(data: bytes) -> IdentityKeypair:
 
 
 def parse_secret_key(data: bytes) -> ForeignKey:
-    """Read a secret key in any form a service's owner may hold, told apart by length.
+    """Read a secret key in any form a service's owner may hold.
 
-    :param data: Tor's file (96 bytes), an expanded key (64 bytes) or a seed (32 bytes).
+    :param data: PEM, or by its length Tor's file (96 bytes), an expanded key (64) or a seed (32).
     :raises ParseError: if it is none of these.
     """
+    if data.startswith(_PEM_START):
+        return ForeignKey(_parse_pem(data), SecretKeyForm.PEM)
     if len(data) == KEY_BYTES:
         return ForeignKey(IdentityKeypair.from_seed(data), SecretKeyForm.SEED)
     if len(data) == EXPANDED_KEY_BYTES:
@@ -70,7 +78,7 @@ def parse_secret_key(data: bytes) -> ForeignKey:
         return ForeignKey(parse_tor_secret_key(data), SecretKeyForm.TOR_FILE)
     msg = (
         f"a secret key takes {KEY_BYTES} bytes (a seed), {EXPANDED_KEY_BYTES} (an expanded key) or "
-        f"{_TAG_BYTES + EXPANDED_KEY_BYTES} (Tor's file), not {len(data)}"
+        f"{_TAG_BYTES + EXPANDED_KEY_BYTES} (Tor's file), not {len(data)}, and is not PEM either"
     )
     raise ParseError(msg)
 
@@ -101,6 +109,19 @@ def _without_tag(data: bytes, tag: bytes, key_bytes: int, kind: str) -> bytes:
     if data[:_TAG_BYTES] != tag:
         raise ParseError(f"it does not begin with the tag of a v3 onion service's {kind} key")
     return data[_TAG_BYTES:]
+
+
+def _parse_pem(data: bytes) -> IdentityKeypair:
+    """Read a private key in PEM (PKCS 8), as Onionbalance and OpenSSL write it."""
+    try:
+        key = load_pem_private_key(data, password=None)
+    except TypeError as error:  # the library's word for a missing password
+        raise ParseError("the PEM key is encrypted: decrypt it with `openssl pkey`") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ParseError("it begins as PEM, but holds no private key that can be read") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ParseError("the PEM key is not of Ed25519: it can't be a v3 onion service's")
+    return IdentityKeypair.from_seed(key.private_bytes_raw())
 
 
 def _parse_expanded(secret: bytes) -> IdentityKeypair:

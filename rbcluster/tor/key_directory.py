@@ -8,7 +8,7 @@ Not here: the bytes of the files (`hs/identity.py`), tor's other files in that d
 Overview::
 
     read_secret_key(path)       a service's hs_ed25519_secret_key        -> IdentityKeypair
-    import_secret_key(path)     the same, an expanded key, or a seed     -> ForeignKey
+    import_secret_key(path)     the same, PEM, expanded key or seed      -> ForeignKey
     write_key_directory(directory, keypair)   hs_ed25519_secret_key, hs_ed25519_public_key, hostname
     check_no_client_authorization(directory)
 """
@@ -61,7 +61,7 @@ def read_secret_key(path: Path) -> IdentityKeypair:
 
 
 def import_secret_key(path: Path) -> ForeignKey:
-    """Read a secret key from elsewhere: Tor's file (96 bytes), an expanded key (64), a seed (32).
+    """Read a secret key from elsewhere: Tor's file, PEM, an expanded key, a seed.
 
     :param path: the file; what stands beside it is checked as `read_secret_key` does.
     :raises KeyFileError: if a file can't be read, trusted or parsed, or the key comes from the

@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"complaint"}),
     frozenset({"hs"}),
     frozenset({"core"}),
-    frozenset({"endpoint", "pki"}),
+    frozenset({"endpoint", "onionbalance", "pki"}),
     frozenset({"socks"}),
     frozenset({"certification"}),
     frozenset({"raft", "tor"}),

@@ -5,12 +5,21 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rbcluster.errors import ParseError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.identity import (
+    SecretKeyForm,
     encode_tor_public_key,
     encode_tor_secret_key,
     parse_secret_key,
@@ -97,3 +106,29 @@ def test_errors_show_no_secret() -> None:
         parse_tor_secret_key(bytes(damaged))
     assert KEYPAIR.secret[1:8].hex() not in str(caught.value)
     assert repr(bytes(damaged[33:40]))[2:-1] not in str(caught.value)
+
+
+def _pem(key: Ed25519PrivateKey | X25519PrivateKey, password: bytes = b"") -> bytes:
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def test_a_pem_file_is_read_as_its_seed() -> None:
+    key = parse_secret_key(_pem(Ed25519PrivateKey.from_private_bytes(bytes(range(32)))))
+    assert key.form is SecretKeyForm.PEM
+    assert key.keypair == IdentityKeypair.from_seed(bytes(range(32)))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (_pem(Ed25519PrivateKey.generate(), b"sesame"), "encrypted: decrypt it with `openssl"),
+        (_pem(X25519PrivateKey.generate()), "not of Ed25519"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "no private key that"),
+        (b"-----BEGIN ", "no private key that"),
+    ],
+    ids=["encrypted", "of another kind", "empty", "cut"],
+)
+def test_a_pem_file_without_a_key_of_a_service_is_refused(data: bytes, why: str) -> None:
+    with pytest.raises(ParseError, match=why):
+        parse_secret_key(data)

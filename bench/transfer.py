@@ -69,6 +69,10 @@ class ModelTor:
         """None at all."""
         return LocalIntroPoints.none()
 
+    def offer(self, address: OnionAddress, document: bytes) -> bool:  # noqa: ARG002
+        """Take nothing: it serves nothing."""
+        return False
+
     async def upload(
         self,
         address: OnionAddress,  # noqa: ARG002

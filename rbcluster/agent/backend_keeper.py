@@ -21,6 +21,7 @@ from rbcluster.core.backends import is_stale
 from rbcluster.core.codec import encode_command
 from rbcluster.core.commands import Applied, ReportBackend
 from rbcluster.core.ids import NodeId
+from rbcluster.core.plan import ring_in_force
 from rbcluster.core.state import BackendKey
 from rbcluster.errors import DescriptorError
 from rbcluster.hs.address import OnionAddress
@@ -28,7 +29,6 @@ from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import Descriptor, Standing, open_successor
 from rbcluster.hs.intro_point import IntroPoint, ServiceTraits
-from rbcluster.hs.time_period import TimePeriod
 from rbcluster.instants import LONG_AGO, Monotonic
 from rbcluster.raft.proposal import Outcome
 from rbcluster.tor.descriptor_fetch import FetchOutcome
@@ -93,14 +93,11 @@ class BackendKeeper:
 
     def _hsdirs(self, backend: OnionAddress) -> tuple[Fingerprint, ...]:
         """Find who keeps the descriptor that clients see now; nobody without a consensus."""
-        consensus = self.tor.consensus
-        if consensus is None:
+        view = self.tor.consensus
+        seen = ring_in_force(self.tor.slot_rings, view) if view is not None else None
+        if seen is None:
             return ()
-        period = TimePeriod.containing(consensus.valid_after, consensus.times)
-        for slot_ring in self.tor.slot_rings:
-            if slot_ring.slot_time.period == period:
-                return slot_ring.ring.responsible(derive_blinded_key(backend.identity, period))
-        return ()
+        return seen.ring.responsible(derive_blinded_key(backend.identity, seen.slot_time.period))
 
     async def _fetch(self, key: BackendKey, hsdir: Fingerprint) -> Descriptor | None:
         _, backend = key

@@ -39,6 +39,7 @@ class Heartbeat(BaseModel):
     tor: TorSummary = TorSummary()
     visitors: int | None = Field(default=None, ge=0)  # connected through its tor; None: not known
     version: str = Field(default="", max_length=100)  # of rbcluster
+    period: int | None = Field(default=None, ge=0)  # time period its tor is in; None: not known
     schema_version: int = Field(default=1, ge=1)  # newest one that the sender knows
 
     @property

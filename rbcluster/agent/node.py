@@ -31,6 +31,8 @@ from rbcluster.agent.keyring import Keyring
 from rbcluster.agent.office import OfficeKeeper
 from rbcluster.agent.operator import Operator
 from rbcluster.agent.peers import PeerTable
+from rbcluster.agent.period_courier import PREFIX as DELIVERY_PREFIX
+from rbcluster.agent.period_courier import Delivery, PeriodCourier
 from rbcluster.agent.planner import Planner
 from rbcluster.agent.ports import Cluster, Tor
 from rbcluster.agent.publisher import Publisher
@@ -48,6 +50,7 @@ from rbcluster.core.state import Role
 from rbcluster.errors import ParseError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.randomness import RandomSource
+from rbcluster.hs.time_period import TimePeriod
 from rbcluster.instants import Monotonic
 from rbcluster.raft.view import Role as RaftRole
 
@@ -81,10 +84,11 @@ class Node:
         self._disk_fault = disk_fault
         self.peers = PeerTable(clock.monotonic())
         self.floors = FloorFinder(node, cluster, tor, clock)
-        self._bells = [Wakeup() for _ in range(5)]
+        self._bells = [Wakeup() for _ in range(6)]
         self.planner = Planner()
         self._tor_complaint = Complaint(_LOG, "tor")
-        reporting, office, publishing, keeping, self._heartbeat_bell = self._bells
+        reporting, office, publishing, keeping, carrying, self._heartbeat_bell = self._bells
+        self.courier = PeriodCourier(node, cluster, tor, self.peers, clock, carrying)
         self.backends = BackendKeeper(node, cluster, tor, clock, keeping)
         self.reporter = Reporter(node, cluster, tor, clock, reporting)
         self.office = OfficeKeeper(
@@ -114,6 +118,10 @@ class Node:
     def hear(self, sender: NodeId, payload: bytes) -> None:
         """Take in a message that came beside Raft."""
         try:
+            if payload.startswith(DELIVERY_PREFIX):
+                delivery = Delivery.from_bytes(payload)
+                self.tor.offer(delivery.service, delivery.document)
+                return
             heartbeat = Heartbeat.from_bytes(payload)
         except ParseError as error:
             _LOG.warning("node=%s sent something else than a heartbeat: %s", sender, error)
@@ -166,9 +174,14 @@ class Node:
                 warnings=tor.warnings[:MAX_SENTENCES],
             ),
             visitors=self.tor.num_visitors,
+            period=self._period(),
             version=__version__,
             schema_version=self.office.newest_schema,
         )
+
+    def _period(self) -> int | None:
+        view = self.tor.consensus
+        return TimePeriod.containing(view.valid_after, view.times).number if view else None
 
     def status(self) -> StatusDocument:
         """Say what this node knows of the whole cluster."""
@@ -206,6 +219,7 @@ class Node:
                 loops.create_task(_keep_going("office", self.office.run))
                 loops.create_task(_keep_going("publisher", self.publisher.run))
                 loops.create_task(_keep_going("backends", self.backends.run))
+                loops.create_task(_keep_going("courier", self.courier.run))
                 loops.create_task(_keep_going("heartbeat", self._beat))
         finally:
             unsubscribe()

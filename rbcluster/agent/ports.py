@@ -53,6 +53,9 @@ class Cluster(Protocol):
     def broadcast(self, payload: bytes) -> None:
         """Send a small message to every connected node."""
 
+    def tell(self, peer: NodeId, payload: bytes) -> bool:
+        """Send a small message to one connected node; False if it is not connected."""
+
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Be told when the state or the view may have changed."""
 
@@ -78,6 +81,9 @@ class Tor(Protocol):
 
     def intro_points(self, address: OnionAddress) -> LocalIntroPoints | None:
         """What it holds for a service now, perhaps no points; None while that is not known."""
+
+    def offer(self, address: OnionAddress, document: bytes) -> bool:
+        """Take a descriptor that a peer fetched of this node's own, if it holds."""
 
     async def upload(
         self,

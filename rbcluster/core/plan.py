@@ -15,6 +15,7 @@ Overview::
 
     ConsensusView --derive_slot_rings--> SlotRing, one per slot (worth keeping: hashes every HSDir)
     ClusterState + SlotRings --plan--> WantedDescriptor, two per service
+    ring_in_force              which of them clients ask
     merge_traits               what the nodes' descriptors said, made one
 """
 
@@ -94,6 +95,12 @@ def derive_slot_rings(view: ConsensusView) -> tuple[SlotRing, ...]:
         SlotRing(slot_time=slot_time, ring=HashRing.at(view, slot_time))
         for slot_time in slot_times(view).values()
     )
+
+
+def ring_in_force(slot_rings: Iterable[SlotRing], view: ConsensusView) -> SlotRing | None:
+    """Find the slot whose descriptor clients see under a consensus; None if no ring is of it."""
+    period = TimePeriod.containing(view.valid_after, view.times)
+    return next((ring for ring in slot_rings if ring.slot_time.period == period), None)
 
 
 def plan(state: ClusterState, slot_rings: Sequence[SlotRing]) -> tuple[WantedDescriptor, ...]:

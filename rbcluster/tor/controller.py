@@ -110,6 +110,14 @@ class TorController:
             return LocalIntroPoints.none()
         return self._session.intro.live_points(address)
 
+    def offer(self, address: OnionAddress, document: bytes) -> bool:
+        """Take a descriptor that was fetched elsewhere of the address this tor serves under.
+
+        :returns: whether it holds, and is not older than the last.
+        """
+        own = self._session.intro.own_address(address)
+        return own is not None and self._fetched.offer(own, document)
+
     @property
     def num_visitors(self) -> int | None:
         """How many visitors are connected to this node's services; None while that is not known."""

@@ -15,12 +15,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+from rbcluster.core.plan import ring_in_force
 from rbcluster.errors import DescriptorError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.blinding import derive_blinded_key
 from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.descriptor import Standing, open_successor
-from rbcluster.hs.time_period import DescriptorSlot, TimePeriod
+from rbcluster.hs.time_period import DescriptorSlot
 from rbcluster.instants import Monotonic
 from rbcluster.tor.connection import ControlConnection
 from rbcluster.tor.descriptor_fetch import FetchOutcome, fetch_descriptor
@@ -154,11 +155,8 @@ def _aim(own: OnionAddress, network: Network | None) -> Aim | None:
     """
     if network is None:
         return None
-    view = network.view
-    period = TimePeriod.containing(view.valid_after, view.times)
-    for slot_ring in network.slot_rings:
-        slot_time = slot_ring.slot_time
-        if slot_time.slot is DescriptorSlot.SECOND and slot_time.period == period:
-            blinded = derive_blinded_key(own.identity, period)
-            return Aim(blinded=blinded, hsdirs=slot_ring.ring.responsible(blinded))
-    return None
+    seen = ring_in_force(network.slot_rings, network.view)
+    if seen is None or seen.slot_time.slot is not DescriptorSlot.SECOND:
+        return None
+    blinded = derive_blinded_key(own.identity, seen.slot_time.period)
+    return Aim(blinded=blinded, hsdirs=seen.ring.responsible(blinded))

@@ -77,6 +77,11 @@ class IntroFollower:
         instances = (s.address for s in self._services if s.identity is Identity.INSTANCE)
         return tuple(self._own[address] for address in instances if address in self._own)
 
+    def own_address(self, address: OnionAddress) -> OnionAddress | None:
+        """Return the address of its own under which the tor serves a service, if it has one."""
+        own = self._own.get(address)
+        return own if own in self.instances else None
+
     def serve_as(self, own: OwnAddresses) -> None:
         """Say under which addresses the tor serves."""
         if own != self._own:

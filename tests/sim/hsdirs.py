@@ -161,6 +161,9 @@ class ModelTor:
     def intro_points(self, _address: OnionAddress) -> LocalIntroPoints | None:
         return self.local if self._is_connected else None
 
+    def offer(self, _address: OnionAddress, _document: bytes) -> bool:
+        return False  # the nodes' identity is shared: they have no address of their own
+
     async def upload(
         self,
         _address: OnionAddress,

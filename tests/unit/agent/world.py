@@ -232,6 +232,13 @@ class ModelCluster:
             if name != self._name and is_heard:
                 node.hear(self._name, payload)
 
+    def tell(self, peer: NodeId, payload: bytes) -> bool:
+        world = self._world
+        is_heard = {peer, self._name} <= world.alive - world.mute
+        if is_heard:
+            world.nodes[peer].hear(self._name, payload)
+        return is_heard
+
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         bells = self._world.bells[self._name]
         bells.append(callback)
@@ -248,10 +255,12 @@ class ModelTor:
         self.local: dict[OnionAddress, LocalIntroPoints] = {}  # none: not known
         self.bug: Exception | None = None  # raised when it is asked for its points
         self.num_visitors: int | None = 0
+        self.view: ConsensusView | None = None  # another consensus than the world's
+        self.offered: list[tuple[OnionAddress, bytes]] = []
 
     @property
     def consensus(self) -> ConsensusView | None:
-        return self._world.consensus if self.status.connected else None
+        return (self.view or self._world.consensus) if self.status.connected else None
 
     @property
     def slot_rings(self) -> tuple[SlotRing, ...]:
@@ -261,6 +270,10 @@ class ModelTor:
         if self.bug:
             raise self.bug
         return self.local.get(address)
+
+    def offer(self, address: OnionAddress, document: bytes) -> bool:
+        self.offered.append((address, document))
+        return True
 
     async def upload(
         self,
@@ -283,7 +296,7 @@ class ModelTor:
         timeout_s: float,  # noqa: ARG002 - it always answers
     ) -> FetchResult:
         await asyncio.sleep(0.05)
-        view = self._world.consensus
+        view = self.view or self._world.consensus
         period = TimePeriod.containing(view.valid_after, view.times)
         held = self._world.hsdirs.held.get((hsdir, derive_blinded_key(address.identity, period)))
         if held is None:

@@ -12,6 +12,7 @@ from rbcluster.core.plan import (
     derive_slot_rings,
     merge_traits,
     plan,
+    ring_in_force,
 )
 from rbcluster.core.state import ClusterState, Policy, Presence
 from rbcluster.errors import VerificationError
@@ -274,3 +275,22 @@ def test_the_order_of_nodes_makes_no_difference_to_traits(
     reported: list[ServiceTraits], data: st.DataObject
 ) -> None:
     assert merge_traits(data.draw(st.permutations(reported))) == merge_traits(reported)
+
+
+@pytest.mark.parametrize(
+    ("hour", "slot"),
+    [
+        (11, DescriptorSlot.FIRST),
+        (12, DescriptorSlot.SECOND),
+        (23, DescriptorSlot.SECOND),
+        (0, DescriptorSlot.FIRST),
+    ],
+)
+def test_clients_see_the_second_descriptor_from_the_turn_of_the_period_on(
+    hour: int, slot: DescriptorSlot
+) -> None:
+    view = view_at(hour)
+    seen = ring_in_force(derive_slot_rings(view), view)
+    assert seen is not None
+    assert seen.slot_time.slot is slot
+    assert ring_in_force((), view) is None

@@ -232,7 +232,7 @@ async def test_at_the_shared_random_value_nothing_on_show_changes(fetched: Fetch
     await asyncio.sleep(10)
     assert fetched.watched.relays == _relays(4, 5, 6)
     before = fetched.num_fetches
-    await asyncio.sleep(2 * REFRESH_AFTER_S)
+    await asyncio.sleep(REFRESH_AFTER_S + CONFIRM_AFTER_S)
     assert fetched.num_fetches == before  # the snapshot shows what clients see
 
 
@@ -248,6 +248,23 @@ async def test_turn_of_the_period_brings_the_new_points_while_the_old_live_on(
     fetched.hold(_document(1, 2, period=NOW.next(), revision=1))
     new_consensus(port, "2026-03-02 12:00:00")
     await fetched.shows(1, 2, limit_s=5)
+
+
+async def test_descriptor_that_a_peer_fetched_shows_the_new_points_before_this_tor_turns(
+    fetched: Fetched,
+) -> None:
+    await fetched.shows(4, 5, 6)
+    port, tor = fetched.port, fetched.watched.tor
+    port.answers[f"GETINFO {SNAPSHOT}"] = block(SNAPSHOT, _document(4, 5, 6, revision=8))
+    port.send(f"HS_DESC CREATED {OWN.label} UNKNOWN UNKNOWN key")
+    new_consensus(port, "2026-03-02 11:00:00")
+    await asyncio.sleep(10)
+    ahead = _document(1, 2, period=NOW.next(), revision=1)
+    assert not tor.offer(OWN, ahead)  # no service of this node's
+    assert not tor.offer(ADDRESS, make_document(1, 2, period=NOW.next()))
+    assert fetched.watched.relays == _relays(4, 5, 6)
+    assert tor.offer(ADDRESS, ahead)
+    assert fetched.watched.relays == _relays(1, 2)
 
 
 async def test_control_connection_that_comes_back_shows_no_older_points(fetched: Fetched) -> None:

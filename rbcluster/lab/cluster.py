@@ -75,6 +75,7 @@ class LabCluster(Lifetime):
     :param services: their names; `address` and `pages` are those of the first.
     :param key: a master key to import for the first service; None makes a new one.
     :param identity: whose onion keys the nodes' tors serve with.
+    :param backends: onion services that answer for the first service beside the nodes.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class LabCluster(Lifetime):
         services: Sequence[str] = (SERVICE,),
         key: Path | None = None,
         identity: Identity = Identity.SHARED,
+        backends: Sequence[OnionAddress] = (),
     ) -> None:
         self.directory = network.directory / f"cluster-{name}"
         self.pages_of = {
@@ -104,6 +106,7 @@ class LabCluster(Lifetime):
         self._publish = publish
         self._key = key
         self._identity = identity
+        self._backends = backends
         self._ports = PortReservation()
 
     @property
@@ -271,6 +274,8 @@ class LabCluster(Lifetime):
                 f"address = {_toml(str(onion_address))}",
                 f'ports = ["80 {LOOPBACK}:80"]',  # every node has its own instead
             ]
+            for backend in self._backends if service == next(iter(self.pages_of)) else ():
+                lines += ["[[service.backend]]", f"address = {_toml(str(backend))}"]
         for name, node in self.nodes.items():
             ports = [
                 f"{service} = {_toml([_port_of(pages[name])])}"

@@ -13,6 +13,7 @@ from rbcluster.lab.network import PrivateNetwork
 from rbcluster.lab.tor_process import TorProcess
 from rbcluster.tor.connection import open_connection
 from rbcluster.tor.framing import Event
+from rbcluster.tor.settings import OB_CONFIG
 
 _START_TIMEOUT_S = 120.0
 _ARGS_WITH_HSDIR = 4  # action, address, authorization, HSDir
@@ -23,6 +24,7 @@ class PlainService(Lifetime):
 
     :param target: host and port that visitors of its port 80 are led to.
     :param options: further lines of torrc that belong to the service.
+    :param master: an address for which it answers as well, if that is merged from it.
     """
 
     def __init__(
@@ -31,7 +33,10 @@ class PlainService(Lifetime):
         name: str,
         target: tuple[str, int],
         options: Sequence[str] = (),
+        *,
+        master: OnionAddress | None = None,
     ) -> None:
+        self._master = master
         self._directory = network.directory / name
         host, port = target
         lines = [
@@ -40,6 +45,7 @@ class PlainService(Lifetime):
             f"HiddenServiceDir {self._directory}/service",
             f"HiddenServicePort 80 {host}:{port}",
             *options,
+            *(["HiddenServiceOnionbalanceInstance 1"] if master else []),
         ]
         self.tor = TorProcess(self._directory, lines)
 
@@ -58,6 +64,10 @@ class PlainService(Lifetime):
 
         :raises TorError: if that takes two minutes.
         """
+        if self._master is not None:  # tor wants the file before it reads the option
+            self.key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            names = f"MasterOnionAddress {self._master}\n"
+            (self.key_file.parent / OB_CONFIG).write_text(names, "ascii")
         self.tor.start()
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):

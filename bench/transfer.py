@@ -25,6 +25,7 @@ from pathlib import Path
 from bench.figures import MIN_TRIALS, milliseconds, show, show_heading
 from rbcluster.agent.clock import SystemClock
 from rbcluster.agent.keyring import Keyring
+from rbcluster.agent.machine_facts import MachineFacts
 from rbcluster.agent.node import Node
 from rbcluster.agent.office import holds_office
 from rbcluster.core.codec import encode_command
@@ -115,7 +116,7 @@ class Runner:
             seed=self._seed,
             clock=SystemClock(),
             rng=os.urandom,
-            disk_fault=lambda: None,
+            machine=MachineFacts(),
         )
         await self.engine.start()
         self._loops = asyncio.create_task(self.node.run())

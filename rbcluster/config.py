@@ -224,7 +224,7 @@ class NodeConfig(_Table):
     address: Annotated[HostPort, PlainValidator(lambda v: HostPort.parse(_text(v)))]
     listen: Annotated[HostPort | None, PlainValidator(_listen)] = None  # None: on its address
     data_dir: AnchoredPath = DEFAULT_DATA_DIR
-    issuer: Annotated[bool, Field(strict=True)] = False  # holds the authority's key
+    issuer: Annotated[bool, Field(strict=True)] = False  # is to hold the authority's key
     weight: WholeNumber = 1
     role: Role = Role.VOTER
     tor: TorConfig = TorConfig()
@@ -379,7 +379,7 @@ class NodePaths:
 
     @property
     def authority_dir(self) -> Path:
-        """ca.crt and ca.key, of a node with ``issuer = true``."""
+        """ca.crt and ca.key, on a node that can certify others."""
         return self.data_dir / "ca"
 
     @property

@@ -22,6 +22,7 @@ from rbcluster.agent.admission import refusal
 from rbcluster.agent.clock import SystemClock
 from rbcluster.agent.disk_probe import DiskProbe
 from rbcluster.agent.keyring import Keyring
+from rbcluster.agent.machine_facts import MachineFacts
 from rbcluster.agent.members_operator import MembersOperator
 from rbcluster.agent.node import Node
 from rbcluster.api.routes import member_routes, operator_routes
@@ -31,13 +32,13 @@ from rbcluster.config import Config, NodePaths, ServiceConfig
 from rbcluster.core.apply import apply_bytes
 from rbcluster.core.codec import decode_state, encode_state
 from rbcluster.core.commands import SeedCluster, Verdict
-from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.core.ids import NodeId
 from rbcluster.core.state import ClusterState, Member, Role, Wish
 from rbcluster.enrolment.host import JoinHost, Means, read_key_files
 from rbcluster.enrolment.renewal import PREFIX as RENEWAL_PREFIX
 from rbcluster.enrolment.renewal import Renewal
 from rbcluster.errors import StorageError
-from rbcluster.pki import verify_node_tls
+from rbcluster.pki import holds_authority, verify_node_tls
 from rbcluster.raft.engine import RaftEngine
 from rbcluster.raft.machine import StateMachine
 from rbcluster.raft.profile import PROFILES
@@ -67,6 +68,7 @@ async def run_node(config: Config, name: NodeId) -> None:
     :raises RbclusterError: if it can't start, or its disk fails.
     """
     paths = config.node(name).paths
+    _look_for_authority(config, name, paths)
     services = _services(config, name, paths)
     keyring = _keyring(config, name, paths)
     parts = _Parts()
@@ -86,11 +88,14 @@ async def run_node(config: Config, name: NodeId) -> None:
         seed=_seed(config),
         clock=SystemClock(),
         rng=os.urandom,
-        disk_fault=lambda: disk.fault,
-        certificate_ends_at=parts.certificate_ends_at,
+        machine=MachineFacts(
+            disk_fault=lambda: disk.fault,
+            certificate_ends_at=lambda: parts.renewal.ends_at,
+            holds_authority=lambda: holds_authority(paths.authority_dir),
+        ),
     )
     parts.renewal = Renewal(
-        node=name, paths=paths, links=engine, issuers=lambda: _issuers(engine.state)
+        node=name, paths=paths, links=engine, issuers=parts.node.peers.authorities
     )
     operator = parts.node.operator
     host = JoinHost(
@@ -126,9 +131,6 @@ class _Parts:
 
     node: Node = field(init=False)
     renewal: Renewal = field(init=False)
-
-    def certificate_ends_at(self) -> UnixMs | None:
-        return self.renewal.ends_at
 
     def ring(self) -> None:
         self.node.ring()
@@ -247,6 +249,16 @@ def _founder(config: Config, name: NodeId, place: StoragePlace) -> NodeId | None
     return None
 
 
+def _look_for_authority(config: Config, name: NodeId, paths: NodePaths) -> None:
+    if config.node(name).issuer and not holds_authority(paths.authority_dir):
+        _LOG.warning(
+            "node=%s has issuer = true, but the authority's key is not in %s: it can certify "
+            "nobody until the folder `ca` of `rbcluster init` is brought there",
+            name,
+            paths.authority_dir,
+        )
+
+
 def _services(config: Config, name: NodeId, paths: NodePaths) -> tuple[ServiceSettings, ...]:
     return tuple(
         ServiceSettings(
@@ -258,10 +270,6 @@ def _services(config: Config, name: NodeId, paths: NodePaths) -> tuple[ServiceSe
         for service in config.services
         if service.ports  # else only its backends serve it
     )
-
-
-def _issuers(state: ClusterState) -> frozenset[NodeId]:
-    return frozenset(node for node, member in state.members.items() if member.issuer)
 
 
 def _service_directory(service: ServiceConfig, paths: NodePaths, identity: Identity) -> Path:
@@ -317,7 +325,6 @@ def _seed(config: Config) -> SeedCluster:
                 role=node.role,
                 weight=node.weight,
                 wish=Wish(node.role.value),
-                issuer=node.issuer,
             )
             for node in config.nodes
         ),

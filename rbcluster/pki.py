@@ -43,6 +43,7 @@ BACKDATE = timedelta(days=1)  # a node whose clock is behind still accepts a fre
 _PUBLIC_MODE = 0o644
 _SECRET_MODE = 0o600
 
+_AUTHORITY_KEY = "ca.key"
 _COPY = "copy it again from where `rbcluster init` was run"
 _CERTIFY = (
     "where the authority's key is, run `rbcluster certify DIR NODE`, copy the tls folder that it "
@@ -156,7 +157,12 @@ def write_authority(directory: Path, authority: Authority) -> None:
     :raises ConfigError: if a file can't be written.
     """
     write_certificate(directory / "ca.crt", authority.certificate)
-    write_key(directory / "ca.key", authority.key)
+    write_key(directory / _AUTHORITY_KEY, authority.key)
+
+
+def holds_authority(directory: Path) -> bool:
+    """Tell whether an authority's key is there; whether it is good shows when it is used."""
+    return (directory / _AUTHORITY_KEY).exists()
 
 
 def load_authority(directory: Path) -> Authority:
@@ -165,8 +171,8 @@ def load_authority(directory: Path) -> Authority:
     :raises ConfigError: if a file is missing or malformed, or the two don't belong together.
     """
     certificate = read_certificate(directory / "ca.crt")
-    key = read_key(directory / "ca.key")
-    _check_pair(directory / "ca.crt", certificate, directory / "ca.key", key)
+    key = read_key(directory / _AUTHORITY_KEY)
+    _check_pair(directory / "ca.crt", certificate, directory / _AUTHORITY_KEY, key)
     return Authority(certificate=certificate, key=key)
 
 

@@ -83,7 +83,7 @@ def refusal(  # noqa: PLR0911 - one return for each kind of command
             return _operator_refusal(sender, command, members)
         case AddMember() | SetWish() | SetAddress() | Invite():
             return _operator_refusal(sender, command, members) or _request_refusal(
-                command, members[sender], members, sight
+                command, sender, members, sight
             )
         case AcceptInvitation():  # it proves itself
             return None
@@ -119,18 +119,16 @@ def _operator_refusal(
 
 def _request_refusal(
     command: MemberRequest,
-    sender: Member,
+    sender: NodeId,
     members: Mapping[NodeId, Member],
     sight: Callable[[], Sight],
 ) -> str | None:
     """Hold a request about the members against what is safe now."""
     match command:
-        case SetWish(node=node, wish=Wish.GONE) if node == sender.node:  # it is cut off before
+        case SetWish(node=node, wish=Wish.GONE) if node == sender:  # it is cut off before
             return f"{node} could not see its own removal done: ask on another node"
         case SetWish():
             return refusal_of(command, members, sight())
-        case Invite():
-            return None if sender.issuer else f"{sender.node} has no key to certify nodes with"
         case _:
             return None
 

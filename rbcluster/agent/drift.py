@@ -15,10 +15,6 @@ from rbcluster.core.state import BackendKey, ClusterState, Member, Policy
 
 K = TypeVar("K")
 
-_STATED = ("weight", "issuer")
-"""What a cluster.toml says of a member for good. Who is a member, with or without a vote, and
-where, changes by commands: there, a file that says what once was is none to be mended."""
-
 
 def differences(seed: SeedCluster, state: ClusterState) -> tuple[str, ...]:
     """Name every setting that differs; none before the cluster is founded.
@@ -49,10 +45,12 @@ def _policy(ours: Policy, agreed: Policy) -> Iterator[str]:
 
 
 def _member(ours: Member, agreed: Member) -> Iterator[str]:
-    for name in _STATED:
-        yield from _values(
-            f"node {agreed.node}: {name}", getattr(ours, name), getattr(agreed, name)
-        )
+    """Compare the one thing that a cluster.toml says of a member for good.
+
+    Who is a member, with or without a vote, and where, changes by commands: there, a file that
+    says what once was is none to be mended.
+    """
+    yield from _values(f"node {agreed.node}: weight", ours.weight, agreed.weight)
 
 
 def _names(what: str, ours: Mapping[K, object], agreed: Mapping[K, object]) -> Iterator[str]:

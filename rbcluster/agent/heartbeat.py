@@ -35,6 +35,7 @@ class Heartbeat(BaseModel):
     sent_at_ms: UnixMs = Field(ge=0)  # the sender's wall clock
     faults: tuple[str, ...] = Field(default=(), max_length=MAX_SENTENCES)  # why it can't publish
     has_keys: bool = True  # it holds the master key of every service
+    holds_authority: bool = False  # the key of the cluster's authority: it can certify nodes
     certificate_ends_at_ms: UnixMs | None = Field(default=None, ge=0)
     tor: TorSummary = TorSummary()
     visitors: int | None = Field(default=None, ge=0)  # connected through its tor; None: not known

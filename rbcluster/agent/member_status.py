@@ -58,5 +58,5 @@ def certificate_problem(node: NodeId, ends_at: datetime | None, now: datetime) -
     when = "ended" if ends_at <= now else "ends"
     return (
         f"{node}: its certificate {when} {ends_at:%Y-%m-%d %H:%M} UTC and was not renewed: "
-        "a node with issuer = true must run, or make one with rbcluster certify"
+        "a voter that holds the authority's key must run, or make one with rbcluster certify"
     )

@@ -28,6 +28,7 @@ from rbcluster.agent.heartbeat import (
     TorSummary,
 )
 from rbcluster.agent.keyring import Keyring
+from rbcluster.agent.machine_facts import MachineFacts
 from rbcluster.agent.office import OfficeKeeper
 from rbcluster.agent.operator import Operator
 from rbcluster.agent.peers import PeerTable
@@ -45,7 +46,7 @@ from rbcluster.agent.upload_round import RoundContext
 from rbcluster.agent.wakeup import Wakeup
 from rbcluster.complaint import Complaint
 from rbcluster.core.commands import SeedCluster
-from rbcluster.core.ids import NodeId, UnixMs
+from rbcluster.core.ids import NodeId
 from rbcluster.core.state import Role
 from rbcluster.errors import ParseError
 from rbcluster.hs.address import OnionAddress
@@ -72,16 +73,14 @@ class Node:
         seed: SeedCluster,
         clock: Clock,
         rng: RandomSource,
-        disk_fault: Callable[[], str | None],
-        certificate_ends_at: Callable[[], UnixMs | None] = lambda: None,
+        machine: MachineFacts,
     ) -> None:
         self.node = node
         self.cluster = cluster
         self.tor = tor
         self.keyring = keyring
         self.clock = clock
-        self._certificate_ends_at = certificate_ends_at
-        self._disk_fault = disk_fault
+        self._machine = machine
         self.peers = PeerTable(clock.monotonic())
         self.floors = FloorFinder(node, cluster, tor, clock)
         self._bells = [Wakeup() for _ in range(6)]
@@ -143,7 +142,7 @@ class Node:
             services_without_key=self._services_without_key(),
             clock_offset_ms=self.clock_offset_ms(),
             wall_ms=self.clock.wall_ms(),
-            disk_fault=self._disk_fault(),
+            disk_fault=self._machine.disk_fault(),
         )
 
     def _services_without_key(self) -> tuple[OnionAddress, ...]:
@@ -165,7 +164,8 @@ class Node:
         return Heartbeat(
             sent_at_ms=self.clock.wall_ms(),
             faults=self.publishing_faults()[:MAX_SENTENCES],
-            certificate_ends_at_ms=self._certificate_ends_at(),
+            certificate_ends_at_ms=self._machine.certificate_ends_at(),
+            holds_authority=self._machine.holds_authority(),
             has_keys=all(self.keyring.has(service) for service in self.cluster.state.services),
             tor=TorSummary(
                 connected=tor.connected,

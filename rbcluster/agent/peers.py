@@ -54,6 +54,12 @@ class PeerTable:
         """The last word of every node that was heard."""
         return MappingProxyType(self._records)
 
+    def authorities(self) -> frozenset[NodeId]:
+        """Name the nodes that last said they can certify others."""
+        return frozenset(
+            node for node, record in self._records.items() if record.heartbeat.holds_authority
+        )
+
     def excuse_silence(self, now: Monotonic) -> None:
         """Count every node as heard now: it was this one that did not listen."""
         self._awake_since = now

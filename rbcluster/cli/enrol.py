@@ -44,7 +44,7 @@ def invite(*, listen: HostPort, minutes: int, learner: bool, daemon: Daemon) -> 
     """Print a token that lets one new machine in, once: for `rbcluster join`.
 
     Whoever holds it can become a node, which gets the services' master keys: hand it over as you
-    would those. This node must hold the authority's key (issuer = true).
+    would those. This node must hold the authority's key, and a vote.
     """
     role: Literal["voter", "learner"] = "learner" if learner else "voter"
     answer = daemon.ask(INVITE, InviteRequest(listen=listen, minutes=minutes, role=role))

@@ -179,7 +179,6 @@ _MEMBER = record(
     drained=BOOLEAN,
     wish=_WISH,
     incarnation=optional(_INCARNATION),
-    issuer=BOOLEAN,
 )
 _INVITATION = record(Invitation, expires_at=_INSTANT, role=_WISH)
 _POLICY = record(

@@ -64,7 +64,6 @@ class Member:
     drained: bool = False  # set by an operator: not to be shown, for it is about to be stopped
     wish: Wish = Wish.VOTER
     incarnation: Incarnation | None = None  # of the storage that votes; None of a learner's
-    issuer: bool = False  # may hold the key of the cluster's authority, and let nodes in
 
     def __post_init__(self) -> None:
         if self.weight < 1:

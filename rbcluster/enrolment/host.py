@@ -42,7 +42,7 @@ from rbcluster.enrolment.exchange import (
 )
 from rbcluster.enrolment.token import SECRET_BYTES, Token
 from rbcluster.errors import ConfigError, ParseError, RbclusterError
-from rbcluster.pki import Authority, NodeTls, load_authority
+from rbcluster.pki import Authority, NodeTls, holds_authority, load_authority
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ MAX_GUESTS = 8  # at once; further connections are closed
 _OFFLINE = (
     "the authority's key is not on this node, so it can't let nodes in: where the key is, run "
     "`rbcluster certify DIR NODE`, bring the new node its folder, and `rbcluster add NODE ADDRESS` "
-    "here; or invite on a node with issuer = true"
+    "here; or invite on a voter that has the key, or bring the folder `ca` of `rbcluster init` "
+    "here, as {}"
 )
 
 
@@ -105,9 +106,10 @@ class JoinHost:
         return token
 
     def _authority(self) -> Authority:
-        if not (self.means.paths.authority_dir / "ca.key").exists():
-            raise ConfigError(_OFFLINE)
-        return load_authority(self.means.paths.authority_dir)
+        directory = self.means.paths.authority_dir
+        if not holds_authority(directory):
+            raise ConfigError(_OFFLINE.format(directory))
+        return load_authority(directory)
 
     async def aclose(self) -> None:
         """Close every listener: tokens made here are worth nothing without them."""
@@ -221,7 +223,6 @@ def config_for(config: Config, state: ClusterState, host: NodeId, guest: NodeId)
                 **_behind_its_tor(member.address),
                 "role": Role.VOTER if member.wish is Wish.VOTER else Role.LEARNER,
                 "weight": member.weight,
-                "issuer": member.issuer,
             }
         )
         for member in members

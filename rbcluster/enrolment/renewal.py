@@ -32,7 +32,7 @@ from rbcluster.certification import (
 from rbcluster.config import NodePaths
 from rbcluster.core.ids import NodeId, UnixMs
 from rbcluster.errors import ConfigError
-from rbcluster.pki import load_authority
+from rbcluster.pki import holds_authority, load_authority
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Renewal:
     node: NodeId
     paths: NodePaths
     links: Links
-    issuers: Callable[[], Collection[NodeId]]  # the members with `issuer = true`
+    issuers: Callable[[], Collection[NodeId]]  # those that say they hold the authority
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ends_at: UnixMs | None = None  # when the certificate ends; None before the first look
 
@@ -93,7 +93,7 @@ class Renewal:
         if self.now() < self._look().renew_at:
             return
         request = begin_renewal(self._tls_dir, self.node)
-        if self._holds_authority():
+        if self.holds_authority():
             self._install(self._certify(self.node, request))
             return
         message = _Message(kind="renew", pem=request.decode()).to_bytes()
@@ -106,8 +106,9 @@ class Renewal:
         self.ends_at = UnixMs(round(1000 * validity.ends_at.timestamp()))
         return validity
 
-    def _holds_authority(self) -> bool:
-        return (self.paths.authority_dir / "ca.key").exists()
+    def holds_authority(self) -> bool:
+        """Tell whether this node can certify others, and renew its own certificate alone."""
+        return holds_authority(self.paths.authority_dir)
 
     def _certify(self, node: NodeId, request: bytes) -> bytes:
         authority = load_authority(self.paths.authority_dir)
@@ -131,7 +132,7 @@ class Renewal:
         if message.kind == "certificate":
             if sender in self.issuers():
                 self._install(message.pem.encode())
-        elif self._holds_authority():
+        elif self.holds_authority():
             certificate = self._certify(sender, message.pem.encode())
             _LOG.info("the certificate of node=%s is renewed", sender)
             answer = _Message(kind="certificate", pem=certificate.decode())

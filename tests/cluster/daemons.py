@@ -94,13 +94,11 @@ async def running(toml: Path, name: str) -> AsyncIterator[Daemon]:
 
 
 async def lay_out_first(folder: Path, address: str) -> Path:
-    """Make a cluster of node a, which may let others in; return its cluster.toml."""
+    """Make a cluster of node a; return its cluster.toml."""
     said = await told("init", folder, "--name", "test", "--node", f"a={address}")
     assert "Made in" in said
     toml = folder / "cluster.toml"
-    text = toml.read_text().replace(
-        f'"{address}"', f'"{address}"\ndata_dir = "nodes/a"\nissuer = true'
-    )
+    text = toml.read_text().replace(f'"{address}"', f'"{address}"\ndata_dir = "nodes/a"')
     toml.write_text(text + NO_TOR)
     return toml
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 
 from rbcluster.agent.admission import refusal
+from rbcluster.agent.machine_facts import MachineFacts
 from rbcluster.agent.members_operator import MembersOperator
 from rbcluster.agent.node import Node
 from rbcluster.core.commands import SeedCluster, Verdict
@@ -139,7 +140,7 @@ class Machine:
             seed=self.around.seed,
             clock=self.clock,
             rng=self.rng.randbytes,
-            disk_fault=partial(self.around.disks.fault, self.node),
+            machine=MachineFacts(disk_fault=partial(self.around.disks.fault, self.node)),
         )
 
     def _applied(self, command: bytes, after: ClusterState, verdict: Verdict | None) -> None:

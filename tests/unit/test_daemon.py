@@ -135,6 +135,19 @@ def test_the_file_may_name_who_founds(three: Made) -> None:
     assert founding == Founding(voters=frozenset({A, B, C}), founder=B)
 
 
+@pytest.mark.parametrize(("is_there", "num_warnings"), [(True, 0), (False, 1)])
+def test_a_node_that_is_to_hold_the_authority_warns_when_it_does_not(
+    made: Made, caplog: pytest.LogCaptureFixture, is_there: bool, num_warnings: int
+) -> None:
+    made.edit('name = "a"', 'name = "a"\nissuer = true')
+    if is_there:
+        (made.toml.parent / "ca").rename(made.paths.authority_dir)
+    daemon._look_for_authority(made.config, A, made.paths)
+    assert [str(made.paths.authority_dir) in said for said in caplog.messages] == (
+        [True] * num_warnings
+    )
+
+
 def test_a_learner_is_told_the_same(three: Made) -> None:
     for name in "bc":
         three.edit(f'name = "{name}"', f'name = "{name}"\nrole = "learner"')

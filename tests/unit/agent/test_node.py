@@ -43,6 +43,16 @@ def test_loop_that_meets_a_bug_is_logged_as_one_and_started_anew(
     assert all(r.exc_info for r in bugs)
 
 
+def test_nodes_tell_each_other_who_holds_the_authority() -> None:
+    async def scenario(world: World) -> None:
+        await eventually(lambda: BOB in world.nodes[ADA].peers.records, limit_s=5)
+        assert world.nodes[ADA].peers.authorities() == set()
+        world.authorities = {BOB}
+        await eventually(lambda: world.nodes[ADA].peers.authorities() == {BOB}, limit_s=5)
+
+    in_world(scenario)
+
+
 def test_change_of_a_nodes_faults_is_told_at_once() -> None:
     async def scenario(world: World) -> None:
         await eventually(shows(world, *EVERY_POINT), limit_s=10)

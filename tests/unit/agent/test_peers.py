@@ -67,3 +67,11 @@ def test_own_clock_is_right_when_nobody_was_heard() -> None:
         )
         == 0
     )
+
+
+def test_who_can_certify_is_what_each_last_said_of_itself() -> None:
+    table = _heard((B, 0), (C, 0))
+    for says, holders in ((True, {B}), (False, set[NodeId]())):  # the key came, and went
+        word = Heartbeat(sent_at_ms=UnixMs(1), holds_authority=says)
+        table.hear(B, word, now=Monotonic(2.0), wall_ms=UnixMs(1))
+        assert table.authorities() == holders

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 
 from rbcluster.agent.keyring import Keyring
+from rbcluster.agent.machine_facts import MachineFacts
 from rbcluster.agent.node import Node
 from rbcluster.core.apply import apply_bytes
 from rbcluster.core.commands import SeedCluster, Verdict
@@ -327,6 +328,7 @@ class World:
         self.consensus = consensus()
         self.hsdirs = HsDirs()
         self.disk_faults: dict[NodeId, str] = {}
+        self.authorities: set[NodeId] = set()  # who holds the authority's key
         self.tors = {name: ModelTor(self, name) for name in NAMES}
         self.clocks = {name: VirtualClock(unix_ms(START)) for name in NAMES}
         seed = SeedCluster(
@@ -346,11 +348,17 @@ class World:
                 seed=seed,
                 clock=self.clocks[name],
                 rng=lambda n: next(counter).to_bytes(8).rjust(n, b"\7"),
-                disk_fault=partial(self.disk_faults.get, name),
+                machine=MachineFacts(
+                    disk_fault=partial(self.disk_faults.get, name),
+                    holds_authority=partial(self._holds_authority, name),
+                ),
             )
             for name in NAMES
         }
         self._tasks: dict[NodeId, asyncio.Task[None]] = {}
+
+    def _holds_authority(self, name: NodeId) -> bool:
+        return name in self.authorities
 
     def start(self) -> None:
         for name, node in self.nodes.items():

@@ -156,7 +156,7 @@ def test_the_form_of_the_state_is_fixed() -> None:
         "26e20f5f4c259c876f7ac3d7d730fc4bd331e8219478f5e9660cb961f722e2b1"
     )
     assert state_digest(BUSY).hex() == (
-        "ed88254a17e8fdcc7311ac32a7c578c7dff61a3cb8a812a6495ea7fbcff122c2"
+        "ee3a2bcc41069880066a33ce90ae40ce2eee7b65760380ab0561f687878fca6c"
     )
 
 

@@ -82,7 +82,7 @@ def config() -> Config:
     return parse_config(
         {
             "cluster": {"name": "test"},
-            "node": [{"name": "a", "address": "192.0.2.1:7300", "issuer": True}],
+            "node": [{"name": "a", "address": "192.0.2.1:7300"}],
             "service": [
                 {"name": "web", "address": str(OnionAddress(MASTER.public)), "ports": ["80"]}
             ],
@@ -100,7 +100,7 @@ async def a_host(tmp_path: Path) -> AsyncIterator[Scene]:
     write_key_directory(paths.key_dir("web"), MASTER)
     seed = SeedCluster(
         name="test",
-        members=(Member(node=A, address="192.0.2.1:7300", issuer=True),),
+        members=(Member(node=A, address="192.0.2.1:7300"),),
         services={OnionAddress(MASTER.public): "web"},
         policy=Policy(),
     )
@@ -203,10 +203,14 @@ async def test_the_secret_is_shown_only_to_whom_the_token_pins(scene: Scene) -> 
 async def test_without_the_authoritys_key_nobody_is_invited_and_the_way_is_told(
     scene: Scene,
 ) -> None:
-    (scene.paths.authority_dir / "ca.key").unlink()
-    with pytest.raises(ConfigError, match=r"rbcluster certify DIR NODE.*rbcluster add NODE"):
+    key = scene.paths.authority_dir / "ca.key"
+    away = key.rename(key.with_name("away"))
+    with pytest.raises(ConfigError, match=r"rbcluster certify DIR NODE.*rbcluster add.*as .*/a/ca"):
         await scene.invite()
     assert not scene.log.state.invitations
+    away.rename(key)  # brought to a running node that was none to hold it when the cluster began
+    await scene.invite()
+    assert scene.log.state.invitations
 
 
 async def test_nothing_is_written_over(scene: Scene) -> None:

@@ -41,6 +41,7 @@ class Net:
 
     def __init__(self, directory: Path) -> None:
         self.now = NOW
+        self.issuers = {A}
         self.wires: dict[NodeId, Wire] = {}
         self.nodes: dict[NodeId, Renewal] = {}
         for node in (A, B, C):
@@ -52,7 +53,7 @@ class Net:
                 node=node,
                 paths=paths,
                 links=self.wires[node],
-                issuers=lambda: {A},
+                issuers=lambda: self.issuers,
                 now=lambda: self.now,
             )
         pki.write_authority(self.nodes[A].paths.authority_dir, AUTHORITY)
@@ -96,6 +97,16 @@ def test_without_an_issuer_it_is_tried_again(net: Net, caplog: pytest.LogCapture
     net.nodes[A] = issuer
     net.nodes[B].renew_if_due()
     assert renewed(net, B)
+
+
+def test_whoever_says_it_holds_the_authority_is_asked_and_only_a_true_one_answers(net: Net) -> None:
+    net.now, net.issuers = DUE, set()
+    net.nodes[B].renew_if_due()
+    assert not renewed(net, B)
+    net.issuers = {A, C}  # c lies, or held it until just now
+    net.nodes[B].renew_if_due()
+    assert renewed(net, B)
+    assert not renewed(net, C)
 
 
 def test_no_node_gets_the_certificate_of_another(

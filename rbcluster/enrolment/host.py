@@ -14,6 +14,7 @@ import contextlib
 import hmac
 import logging
 import secrets
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,12 +44,14 @@ from rbcluster.enrolment.exchange import (
 from rbcluster.enrolment.token import SECRET_BYTES, Token
 from rbcluster.errors import ConfigError, ParseError, RbclusterError
 from rbcluster.pki import Authority, NodeTls, holds_authority, load_authority
+from rbcluster.raft.entrance import Entrance, listen, secure
+from rbcluster.raft.gate import Gate, TurnedAway
+from rbcluster.raft.throttle import Throttle
 
 _LOG = logging.getLogger(__name__)
 
 MAX_LIFETIME = timedelta(days=7)
 GUEST_TIMEOUT_S = 10.0
-MAX_GUESTS = 8  # at once; further connections are closed
 
 _OFFLINE = (
     "the authority's key is not on this node, so it can't let nodes in: where the key is, run "
@@ -92,7 +95,7 @@ class JoinHost:
         expires_at = UnixMs(
             self.means.clock.wall_ms() + round(lifetime / timedelta(milliseconds=1))
         )
-        listener = _Listener(self.means, authority, token)
+        listener = _Listener(self.means, authority, token, _tls_context(self.means.paths))
         server = await listener.open()
         try:
             invitation = Invitation(expires_at=expires_at, role=wish)
@@ -124,56 +127,75 @@ class _Listener:
     means: Means
     authority: Authority
     token: Token
+    tls: ssl.SSLContext
     _spent: asyncio.Event = field(default_factory=asyncio.Event)
-    _num_guests: int = 0
+    _gate: Gate = field(default_factory=lambda: Gate(_note_turned_away))
+    _guests: set[asyncio.Task[None]] = field(default_factory=set)
+    _throttle: Throttle = field(default_factory=Throttle)
 
-    async def open(self) -> asyncio.Server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        files = NodeTls(self.means.paths.tls_dir)
-        context.load_cert_chain(files.certificate, files.key)
+    async def open(self) -> socket.socket:
+        """Listen.
+
+        :raises ConfigError: if that can't be.
+        """
         address = self.token.address
         try:
-            return await asyncio.start_server(
-                self._welcome,
-                address.host,
-                address.port,
-                ssl=context,
-                ssl_handshake_timeout=GUEST_TIMEOUT_S,
-                limit=MAX_MESSAGE_BYTES,
-            )
+            return await listen(address.host, address.port)
         except OSError as error:
             raise ConfigError(f"can't listen on {address} ({explain(error)})") from error
 
-    async def serve(self, server: asyncio.Server, lifetime: timedelta) -> None:
-        """Keep the listener until the token is spent or expires."""
-        async with server:
+    async def serve(self, server: socket.socket, lifetime: timedelta) -> None:
+        """Keep the listener until the token is spent or expires, and close it."""
+        entrance = Entrance(
+            server=server, gate=self._gate, welcome=self._begin, complain=self._complain
+        )
+        accepting = asyncio.create_task(entrance.accept_all())
+        try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(lifetime.total_seconds()):
                     await self._spent.wait()
+        except asyncio.CancelledError:  # the node stops; else whoever is inside gets its answer
+            for guest in self._guests:
+                guest.cancel()
+            raise
+        finally:
+            accepting.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
+            server.close()
 
-    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._num_guests >= MAX_GUESTS:
-            writer.transport.abort()
-            return
-        self._num_guests += 1
+    def _begin(self, connection: socket.socket, source: str) -> asyncio.Task[None]:
+        guest = asyncio.create_task(self._serve(connection, source))
+        self._guests.add(guest)
+        guest.add_done_callback(self._guests.discard)
+        guest.add_done_callback(self._gate.leave)
+        return guest
+
+    async def _serve(self, connection: socket.socket, source: str) -> None:
         try:
             async with asyncio.timeout(GUEST_TIMEOUT_S):
-                pem = self.authority.certificate.public_bytes(Encoding.PEM).decode()
-                await send(writer, Welcome(authority=pem))
-                request = await receive(reader, JoinRequest)
-                await send(writer, await self._answer(request))
-                writer.close()
-                await writer.wait_closed()
+                await self._converse(connection)
         except (OSError, TimeoutError, ParseError) as error:
             why = error or "no answer in time"
             if self._spent.is_set():
                 _LOG.warning("a node was let in, but may not know it (%s): see its own words", why)
             else:
-                _LOG.info("a guest was not let in: %s", why)
+                level = logging.INFO if self._throttle.permits(source) else logging.DEBUG
+                _LOG.log(level, "a guest from %s was not let in: %s", source, why)
+
+    async def _converse(self, connection: socket.socket) -> None:
+        reader, writer = await secure(connection, self.tls, MAX_MESSAGE_BYTES)
+        try:
+            pem = self.authority.certificate.public_bytes(Encoding.PEM).decode()
+            await send(writer, Welcome(authority=pem))
+            request = await receive(reader, JoinRequest)
+            await send(writer, await self._answer(request))
+            writer.close()
+            await writer.wait_closed()
         finally:
-            self._num_guests -= 1
             writer.transport.abort()
+
+    def _complain(self, error: OSError) -> None:
+        _LOG.warning("the join listener at %s: %s", self.token.address, explain(error))
 
     async def _answer(self, request: JoinRequest) -> Answer:
         try:
@@ -186,6 +208,9 @@ class _Listener:
         """Spend the token, then certify. All that could be wrong is looked at before."""
         if not hmac.compare_digest(request.secret, self.token.secret):
             raise ConfigError("that token is not the one of this invitation")
+        guest = asyncio.current_task()
+        assert guest is not None
+        self._gate.leave(guest)  # from here on nobody newer takes its place
         node, address = NodeId(request.node), HostPort.parse(request.address)
         check_request(request.request.encode(), node)
         means = self.means
@@ -205,6 +230,18 @@ class _Listener:
             config=encode_config(config),
             keys={} if config.needs_no_master_key(node) else dict(keys),
         )
+
+
+def _tls_context(paths: NodePaths) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    files = NodeTls(paths.tls_dir)
+    context.load_cert_chain(files.certificate, files.key)
+    return context
+
+
+def _note_turned_away(why: TurnedAway) -> None:
+    _LOG.debug("a guest was turned away: %s", why.value)
 
 
 def config_for(config: Config, state: ClusterState, host: NodeId, guest: NodeId) -> Config:

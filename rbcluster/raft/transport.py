@@ -20,7 +20,6 @@ import random
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from typing import Protocol
 
 from rbcluster.complaint import Complaint
@@ -28,9 +27,9 @@ from rbcluster.core.ids import NodeId
 from rbcluster.endpoint import HostPort, explain
 from rbcluster.errors import RaftError
 from rbcluster.instants import Monotonic
+from rbcluster.raft.entrance import Entrance, listen, secure
 from rbcluster.raft.frames import FrameError, FrameKind, Hello
-from rbcluster.raft.gate import Gate, TurnedAway, source_of
-from rbcluster.raft.limits import LISTEN_BACKLOG
+from rbcluster.raft.gate import Gate, TurnedAway
 from rbcluster.raft.link import Link, describe
 from rbcluster.raft.settings import Address, RaftSettings
 from rbcluster.raft.throttle import Throttle
@@ -39,7 +38,6 @@ from rbcluster.socks import connect_through
 
 logger = logging.getLogger(__name__)
 
-_ACCEPT_PAUSE_S = 0.1  # after a failed accept: out of file descriptors, mostly
 _FAILURES = (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError)
 """How a connection can fail: ssl.SSLError is an OSError; FrameError, MessageError a ValueError."""
 
@@ -129,7 +127,15 @@ class Mesh:
         """
         contexts = load_contexts(self._settings.tls, self._settings.node)
         server = await self._listen()
-        accepting = self._spawn(self._accept_all(server, contexts))
+        entrance = Entrance(
+            server=server,
+            gate=self._gate,
+            welcome=lambda connection, source: self._spawn(
+                self._serve(connection, source, contexts)
+            ),
+            complain=lambda error: self._warn("the listening socket", error),
+        )
+        accepting = self._spawn(entrance.accept_all())
         accepting.add_done_callback(lambda _: server.close())  # also if it never gets to begin
         self._spawn(self._keep_alive())
         self._contexts = contexts
@@ -170,18 +176,13 @@ class Mesh:
 
     async def _listen(self) -> socket.socket:
         host, port = self._settings.listen
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            family, _, _, _, address = found[0]
-            server = socket.create_server(address[:2], family=family, backlog=LISTEN_BACKLOG)
+            return await listen(host, port)
         except OSError as error:
             raise RaftError(
                 f"can't listen on {host}:{port} ({explain(error)}): "
                 "check this node's address in cluster.toml, and what else runs here"
             ) from error
-        server.setblocking(False)
-        return server
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -285,26 +286,6 @@ class Mesh:
 
     # Accepting
 
-    async def _accept_all(self, server: socket.socket, contexts: TlsContexts) -> None:
-        while True:
-            await _until_readable(server)
-            try:  # not loop.sock_accept: cancelled in an unlucky moment, it loses a socket unclosed
-                connection, address = server.accept()
-            except BlockingIOError:  # who wanted to connect is gone
-                continue
-            except OSError as error:
-                self._warn("the listening socket", error)
-                await asyncio.sleep(_ACCEPT_PAUSE_S)
-                continue
-            connection.setblocking(False)
-            source = source_of(address[0])
-            if not self._gate.has_room(source):
-                connection.close()
-                continue
-            attempt = self._spawn(self._serve(connection, source, contexts))
-            attempt.add_done_callback(partial(_close, connection))  # also if it never gets to begin
-            self._gate.enter(attempt, source)
-
     async def _serve(self, connection: socket.socket, source: str, contexts: TlsContexts) -> None:
         attempt = asyncio.current_task()
         assert attempt is not None
@@ -324,16 +305,8 @@ class Mesh:
     async def _accept(
         self, connection: socket.socket, contexts: TlsContexts
     ) -> tuple[NodeId, Link, Hello]:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
         async with asyncio.timeout(self._settings.profile.greet_timeout_s):
-            # asyncio does so itself only where the socket knows its protocol's number
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=contexts.server
-            )
-            writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+            reader, writer = await secure(connection, contexts.server)
             link = Link(reader, writer)
             try:
                 peer = peer_node(writer.get_extra_info("ssl_object"))
@@ -421,19 +394,6 @@ class Mesh:
         logger.log(level, "no link with %s: %s", where, describe(error))
 
 
-def _close(connection: socket.socket, _: object) -> None:
-    connection.close()
-
-
 def _expect_name(found: NodeId, expected: NodeId) -> None:
     if found != expected:
         raise FrameError(f"it is {found}, not {expected}: check addresses and certificates")
-
-
-async def _until_readable(server: socket.socket) -> None:
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(server, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,12 +32,14 @@ from rbcluster.core.ids import NodeId
 from rbcluster.core.state import ClusterState, Member, Policy, Wish
 from rbcluster.endpoint import HostPort
 from rbcluster.enrolment.guest import Membership, ask_to_join, check_is_free, settle_in
-from rbcluster.enrolment.host import JoinHost, Means
+from rbcluster.enrolment.host import GUEST_TIMEOUT_S, JoinHost, Means
 from rbcluster.enrolment.token import Token
 from rbcluster.errors import ConfigError
 from rbcluster.hs.address import OnionAddress
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.lab.ports import PortReservation
+from rbcluster.lab.waiting import wait_for
+from rbcluster.raft.limits import MAX_HANDSHAKES_PER_SOURCE
 from rbcluster.raft.proposal import Outcome, ProposalResult
 from rbcluster.tor.key_directory import SECRET_KEY_NAME, read_secret_key, write_key_directory
 
@@ -269,3 +272,40 @@ async def test_a_stranger_is_let_go_and_the_token_stays_good(scene: Scene, said:
     writer.close()
     await writer.wait_closed()
     await ask_to_join(token, D, D_ADDRESS)
+
+
+async def until_closed(reader: asyncio.StreamReader, within_s: float) -> bool:
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(within_s):
+            await reader.read()
+            return True
+    return False
+
+
+async def test_a_crowd_that_says_nothing_is_no_larger_than_the_gate_is_wide(scene: Scene) -> None:
+    await scene.invite()
+    where = (scene.listen.host, scene.listen.port)
+    crowd = [await asyncio.open_connection(*where) for _ in range(MAX_HANDSHAKES_PER_SOURCE)]
+    late, writer = await asyncio.open_connection(*where)
+    assert await until_closed(late, within_s=GUEST_TIMEOUT_S / 2)
+    for _, each in (*crowd, (late, writer)):
+        each.close()
+
+
+async def test_a_crowd_that_shook_hands_and_says_nothing_keeps_no_guest_out(scene: Scene) -> None:
+    token = await scene.invite()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    crowd = [
+        await asyncio.open_connection(scene.listen.host, scene.listen.port, ssl=context)
+        for _ in range(MAX_HANDSHAKES_PER_SOURCE)
+    ]
+
+    async def is_let_in() -> Membership | None:
+        with contextlib.suppress(ConfigError):
+            return await ask_to_join(token, D, D_ADDRESS)
+        return None
+
+    await wait_for(is_let_in, "a place among silent guests", GUEST_TIMEOUT_S / 2)
+    for _, writer in crowd:
+        writer.transport.abort()

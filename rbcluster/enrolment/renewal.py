@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -37,6 +38,7 @@ from rbcluster.pki import holds_authority, load_authority
 _LOG = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 600.0  # a certificate lives a year
+HEED_EVERY_S = 60.0  # ours: between two requests of one node; signing holds the issuer's loop up
 PREFIX = b"certificate:"
 """Begins every message of these, beside heartbeats."""
 
@@ -70,7 +72,9 @@ class Renewal:
     links: Links
     issuers: Callable[[], Collection[NodeId]]  # those that say they hold the authority
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic_s: Callable[[], float] = time.monotonic
     ends_at: UnixMs | None = None  # when the certificate ends; None before the first look
+    _heeded_at_s: dict[NodeId, float] = field(default_factory=dict)
 
     @property
     def _tls_dir(self) -> Path:
@@ -132,8 +136,16 @@ class Renewal:
         if message.kind == "certificate":
             if sender in self.issuers():
                 self._install(message.pem.encode())
-        elif self.holds_authority():
+        elif self.holds_authority() and self._is_turn_of(sender):
             certificate = self._certify(sender, message.pem.encode())
             _LOG.info("the certificate of node=%s is renewed", sender)
             answer = _Message(kind="certificate", pem=certificate.decode())
             self.links.tell(sender, answer.to_bytes())
+
+    def _is_turn_of(self, sender: NodeId) -> bool:
+        now_s = self.monotonic_s()
+        if now_s - self._heeded_at_s.get(sender, float("-inf")) < HEED_EVERY_S:
+            _LOG.debug("node=%s asks for a certificate again and again", sender)
+            return False
+        self._heeded_at_s[sender] = now_s
+        return True

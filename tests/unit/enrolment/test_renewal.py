@@ -25,10 +25,12 @@ class Wire:
     def __init__(self, net: Net, node: NodeId) -> None:
         self.net, self.node = net, node
         self.num_reloads = 0
+        self.told: list[NodeId] = []
 
     def tell(self, peer: NodeId, payload: bytes) -> bool:
         if peer not in self.net.nodes:
             return False
+        self.told.append(peer)
         self.net.nodes[peer].hear(self.node, payload)
         return True
 
@@ -41,6 +43,7 @@ class Net:
 
     def __init__(self, directory: Path) -> None:
         self.now = NOW
+        self.monotonic_s = 0.0
         self.issuers = {A}
         self.wires: dict[NodeId, Wire] = {}
         self.nodes: dict[NodeId, Renewal] = {}
@@ -55,6 +58,7 @@ class Net:
                 links=self.wires[node],
                 issuers=lambda: self.issuers,
                 now=lambda: self.now,
+                monotonic_s=lambda: self.monotonic_s,
             )
         pki.write_authority(self.nodes[A].paths.authority_dir, AUTHORITY)
 
@@ -107,6 +111,14 @@ def test_whoever_says_it_holds_the_authority_is_asked_and_only_a_true_one_answer
     net.nodes[B].renew_if_due()
     assert renewed(net, B)
     assert not renewed(net, C)
+
+
+def test_a_node_that_asks_without_end_is_certified_once_a_minute(net: Net) -> None:
+    request = begin_renewal(net.nodes[B].paths.tls_dir, B).decode().replace("\n", "\\n")
+    asking = PREFIX + b'{"kind": "renew", "pem": "%s"}' % request.encode()
+    for net.monotonic_s, sender in [(0, B), (1, B), (2, C), (59, B), (60, B), (61, B)]:
+        net.nodes[A].hear(sender, asking)
+    assert net.wires[A].told == [B, B]  # c's was a request of b: refused, and b's turns untouched
 
 
 def test_no_node_gets_the_certificate_of_another(

@@ -36,7 +36,6 @@ from rbcluster.core.state import (
 )
 
 MAX_MEMBERS = 500  # ours: their seed, at its longest, still fits into one command
-MAX_REMOVED = 10_000  # ours; a name may be used again, and is then no removed one any more
 MAX_INVITATIONS = 100
 
 
@@ -82,7 +81,7 @@ def _added(state: ClusterState, command: AddMember) -> ClusterState:
         presence=Presence.WITHDRAWN,  # until it is heard
         wish=command.wish,
     )
-    return replace(_with_member(state, member), removed=state.removed - {command.node})
+    return _with_member(state, member)
 
 
 def _wished(state: ClusterState, command: SetWish) -> ClusterState:
@@ -163,15 +162,9 @@ def _role_changed(state: ClusterState, command: ChangeRole) -> ClusterState:
 def _dropped(state: ClusterState, command: DropMember) -> ClusterState:
     member = find_member(state, command.node)
     require(member.role is Role.LEARNER, f"{command.node} has a vote")
-    require(len(state.removed) < MAX_REMOVED, f"{MAX_REMOVED} nodes were removed before")
     members = {node: other for node, other in state.members.items() if node != command.node}
     pool = {key: report for key, report in state.pool.items() if key[1] != command.node}
-    return replace(
-        state,
-        members=MappingProxyType(members),
-        pool=MappingProxyType(pool),
-        removed=state.removed | {command.node},
-    )
+    return replace(state, members=MappingProxyType(members), pool=MappingProxyType(pool))
 
 
 def _num_voters(state: ClusterState) -> int:

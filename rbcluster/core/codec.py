@@ -104,7 +104,6 @@ MAX_COMMAND_BYTES = 2**18  # a seed of 600 members, or a report with the largest
 MAX_SERVICES = 100
 MAX_BACKENDS = 1_000  # of all services together
 _MAX_MEMBERS = 1_000
-_MAX_REMOVED = 100 * _MAX_MEMBERS
 _MAX_INVITATIONS = 100
 _MAX_HSDIRS = 256  # per descriptor: at most 16 replicas x 128 by consensus rules; 2 x 4 in use
 _MAX_PUBLICATIONS = 100 * MAX_SERVICES
@@ -240,7 +239,6 @@ _STATE = record(
     office=optional(_OFFICE),
     transfer=optional(record(Transfer, to=optional(_NODE))),
     maintenance_until=optional(_INSTANT),
-    removed=set_of(_NODE, _MAX_REMOVED),
     invitations=mapping(_HASH, _INVITATION, _MAX_INVITATIONS),
     publications=mapping(pair(_ADDRESS, _COUNT), _PUBLICATION, _MAX_PUBLICATIONS),
 )

@@ -213,7 +213,6 @@ class ClusterState:
     office: Office | None = None
     transfer: Transfer | None = None  # asked of this very office; gone with it, or when it failed
     maintenance_until: UnixMs | None = None  # until then silence withdraws nobody; None: it does
-    removed: frozenset[NodeId] = frozenset()  # once members: their certificates are worth nothing
     invitations: Mapping[bytes, Invitation] = field(  # by the hash of the token's proof
         default_factory=lambda: MappingProxyType({})
     )

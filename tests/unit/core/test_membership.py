@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbcluster.core.apply import apply
+from rbcluster.core.codec import encode_state
 from rbcluster.core.commands import (
     AcceptInvitation,
     AddMember,
@@ -55,7 +56,6 @@ from tests.shared.builders import (
     MALLORY,
     NODES,
     NOW,
-    SHOP,
     after,
     folded,
     point,
@@ -110,12 +110,16 @@ def test_a_new_voter_is_bound_to_its_storage_and_a_demoted_one_to_none() -> None
     assert voters_of(after([demote(EVE)], state).members).keys() == set(NODES)
 
 
-def test_a_dropped_member_is_remembered_until_it_is_added_again() -> None:
-    state = after([report(EVE, point(1)), DropMember(node=EVE)], FOUNDED)
+def test_a_dropped_member_leaves_nothing_behind_however_often_it_comes() -> None:
+    one = len(encode_state(after([DropMember(node=EVE)], FOUNDED)))
+    state = FOUNDED
+    for number in range(100):
+        node = NodeId(f"guest-{number}")
+        state = after([add(node), report(node, point(1)), DropMember(node=node)], state)
+    state = after([report(EVE, point(1)), DropMember(node=EVE)], state)
     assert EVE not in state.members
-    assert (SHOP, EVE) not in state.pool
-    assert state.removed == {EVE}
-    assert after([add(EVE)], state).removed == frozenset()
+    assert not state.pool
+    assert len(encode_state(state)) == one
 
 
 def test_a_token_lets_one_node_in_once() -> None:

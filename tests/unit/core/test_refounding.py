@@ -43,12 +43,10 @@ def test_the_node_that_begins_stays_whatever_it_was_to_be(wish: Wish) -> None:
 
 def test_what_was_agreed_on_goes_on_and_what_was_under_way_ends() -> None:
     invited = {bytes(32): Invitation(expires_at=UnixMs(1), role=Wish.VOTER)}
-    state = replace(
-        FOUNDED, transfer=Transfer(to=None), invitations=invited, removed=frozenset({MALLORY})
-    )
+    state = replace(FOUNDED, transfer=Transfer(to=None), invitations=invited)
     new = begun(state)
     assert (new.transfer, dict(new.invitations)) == (None, {})
-    assert (new.removed, new.services, new.policy) == (state.removed, state.services, state.policy)
+    assert (new.services, new.policy) == (state.services, state.policy)
     _, verdict = apply(new, TakeOffice(node=BOB, term=Term(10**6)))
     assert isinstance(verdict, Applied)
 

@@ -78,7 +78,9 @@ class Electorate(Generic[S, V]):
             told=self._settings.told,
             members=self._foreseen,
         )
-        self.peers = LinkedPeers(replica, links, roll)
+        founding = self._settings.founding
+        named = frozenset() if founding is None else founding.voters
+        self.peers = LinkedPeers(replica, links, roll, named=named)
 
     def _foresee(self) -> None:
         """Find out who belongs to the cluster if all of the log is committed.

@@ -50,7 +50,15 @@ class LinkedPeers:
         replica: Replica,
         links: PeerLinks,
         roll: Roll,
+        *,
+        named: frozenset[NodeId] = frozenset(),
     ) -> None:
+        """Keep the links of a replica.
+
+        :param named: whom this node was told of as voters: their word is taken while it knows of
+            none.
+        """
+        self._named = named
         self._replica = replica
         self._links = links
         self._roll = roll
@@ -146,14 +154,17 @@ class LinkedPeers:
             self._change(new)
 
     def take_hint(self, peer: NodeId, payload: object) -> None:
-        """Take what a peer's log says of the voters, if the peer is one or this node knows of none.
+        """Take what a peer's log says of the voters, if the peer is one.
+
+        Who knows of no voter takes it from those that it was told of. It listens to nobody else: a
+        learner could make itself a leader.
 
         :raises FrameError: if it is malformed.
         """
         hint = Hint.from_wire(payload)
         is_voter = self._standings.get(peer) in {Standing.VOTER, Standing.NEWER}
-        if self._roll.configuration and not is_voter:
-            return  # a learner could make itself a leader
+        if not is_voter and (self._roll.configuration or peer not in self._named):
+            return
         if hint.index > max(self._replica.raftLastApplied, self._roll.hint.index):
             logger.info("node=%s knows of voters that this node has yet to hear of", peer)
             self._change(replace(self._roll, hint=hint))

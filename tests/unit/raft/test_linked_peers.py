@@ -41,11 +41,12 @@ class Links:
 class Desk:
     """Node a, which follows b; b and c vote, l learns."""
 
-    def __init__(self, directory: Path) -> None:
-        self.bench = Bench(directory)
+    def __init__(self, directory: Path, *, is_clean: bool = False) -> None:
+        self.bench = Bench(directory, voters="" if is_clean else "abcde")
         self.replica = self.bench.replica
-        entry = encode_entry(VOTERS, b"members")
-        self.bench.append((1, 0), (entry, 2, 1), commit=1)
+        if not is_clean:
+            entry = encode_entry(VOTERS, b"members")
+            self.bench.append((1, 0), (entry, 2, 1), commit=1)
         self.links = Links()
         roll = Roll(
             node=A,
@@ -55,7 +56,7 @@ class Desk:
             told={},
             members=members(A, B, C, L),
         )
-        self.peers = LinkedPeers(self.replica, self.links, roll)
+        self.peers = LinkedPeers(self.replica, self.links, roll, named=frozenset({A, B, C}))
 
     def link(self, peer: NodeId, incarnation: Incarnation = OLD) -> None:
         hello = Hello(peer, ClusterId(bytes(16)), incarnation, is_founded=True)
@@ -142,6 +143,17 @@ def test_a_voters_word_lets_a_newer_voter_lead_and_a_learners_does_not(desk: Des
     assert desk.peers.may_send(L, "append_entries")
     assert desk.links.welcome == {B, C, L, X}
     assert {voter.id for voter in desk.replica.otherNodes} == {"b", "c"}  # counts for nothing
+
+
+def test_a_node_that_starts_clean_is_no_learners_to_capture(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, is_clean=True)
+    for peer in (B, L):
+        desk.link(peer)
+    desk.peers.take_hint(L, Hint(2**48, {L: OLD}, {}).to_wire())
+    assert not desk.peers.may_send(L, "append_entries")
+    desk.peers.take_hint(B, Hint(9, {B: OLD}, {}).to_wire())
+    assert desk.peers.may_send(B, "append_entries")
+    desk.bench.storage.close()
 
 
 def test_a_word_of_voters_lets_nobody_in_again_once_the_log_is_past_it(desk: Desk) -> None:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rbcluster.agent.clock import Clock
 from rbcluster.agent.peers import PeerTable
 from rbcluster.agent.ports import Cluster
 from rbcluster.core.codec import encode_command
@@ -31,6 +32,7 @@ class MembershipKeeper:
     node: NodeId
     cluster: Cluster
     peers: PeerTable
+    clock: Clock
 
     async def step(self) -> bool:
         """Take one step, if there is one to take.
@@ -55,10 +57,17 @@ class MembershipKeeper:
             caught_up=frozenset(
                 node
                 for node, member in members.items()
-                if member.role is Role.LEARNER and self.cluster.is_caught_up(node)
+                if member.role is Role.LEARNER
+                and self.cluster.is_caught_up(node)
+                and self._is_heard(node)
             ),
             keyless=frozenset(node for node in members if self._is_keyless(node)),
         )
+
+    def _is_heard(self, node: NodeId) -> bool:
+        """Tell whether a node said just now what it holds; it may have lost its disk since."""
+        record = self.peers.record(node)
+        return record is not None and record.is_fresh(self.clock.monotonic())
 
     def _is_keyless(self, node: NodeId) -> bool:
         record = self.peers.record(node)

@@ -69,7 +69,7 @@ class OfficeKeeper:
     members: MembershipKeeper = field(init=False)
 
     def __post_init__(self) -> None:
-        self.members = MembershipKeeper(self.node, self.cluster, self.peers)
+        self.members = MembershipKeeper(self.node, self.cluster, self.peers, self.clock)
 
     async def run(self) -> None:
         """Do the leader's duties for ever, when leading."""

@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rbcluster.agent.clock import SystemClock
+from rbcluster.agent.heartbeat import Heartbeat
 from rbcluster.agent.office import OfficeKeeper
 from rbcluster.agent.peers import PeerTable
 from rbcluster.agent.wakeup import Wakeup
@@ -37,6 +39,28 @@ from rbcluster.raft.view import Role as RaftRole
 from tests.shared.local_cluster import LIMIT_S, PATIENT, eventually, make_settings
 
 Engine = RaftEngine[ClusterState, Verdict]
+
+
+CLOCK = SystemClock()
+_BEAT_S = 0.1
+
+
+def _hear(peers: PeerTable, sender: NodeId, payload: bytes) -> None:
+    word = Heartbeat.from_bytes(payload)
+    peers.hear(sender, word, now=CLOCK.monotonic(), wall_ms=CLOCK.wall_ms())
+
+
+async def _live(engine: Engine, keeper: OfficeKeeper) -> None:
+    """Keep the office, and say once in a while that this node lives."""
+
+    async def beat() -> None:
+        while True:
+            engine.broadcast(Heartbeat(sent_at_ms=CLOCK.wall_ms()).to_bytes())
+            await asyncio.sleep(_BEAT_S)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(beat())
+        tasks.create_task(keeper.run())
 
 
 def seed_of(settings: Mapping[NodeId, RaftSettings], founding: Founding) -> SeedCluster:
@@ -70,16 +94,17 @@ class FoundedCluster:
     async def start(self, *nodes: NodeId) -> None:
         """Start nodes with what they have on disk."""
         for node in nodes:
-            engine: Engine = RaftEngine(self.settings[node], STATE_MACHINE)
+            peers = PeerTable(CLOCK.monotonic())
+            engine: Engine = RaftEngine(
+                self.settings[node], STATE_MACHINE, on_message=partial(_hear, peers)
+            )
             await engine.start()
             self.engines[node] = engine
             bell = Wakeup()
             engine.subscribe(bell.ring)
             seed = seed_of(self.settings, self.founding)
-            clock = SystemClock()
-            peers = PeerTable(clock.monotonic())
-            keeper = OfficeKeeper(node, engine, peers, clock, bell, seed, lambda: ())
-            self._keepers[node] = asyncio.create_task(keeper.run())
+            keeper = OfficeKeeper(node, engine, peers, CLOCK, bell, seed, lambda: ())
+            self._keepers[node] = asyncio.create_task(_live(engine, keeper))
 
     async def stop(self, *nodes: NodeId) -> None:
         """Stop nodes."""
@@ -200,13 +225,13 @@ class FoundedCluster:
         return None
 
     async def propose(self, command: Command) -> ProposalResult[Verdict]:
-        """Propose through any node, again as long as nobody can take it."""
+        """Propose on the leader, again as long as nobody can take it."""
         async with asyncio.timeout(LIMIT_S):
             while True:
-                engine = self.leader or next(iter(self.engines.values()))
-                result = await engine.propose(encode_command(command), 1.0)
-                if result.outcome in {Outcome.COMMITTED, Outcome.REFUSED}:
-                    return result
+                if (engine := self.leader) is not None:
+                    result = await engine.propose(encode_command(command), 1.0)
+                    if result.outcome in {Outcome.COMMITTED, Outcome.REFUSED}:
+                        return result
                 await asyncio.sleep(0.02)
 
     async def add(self, node: NodeId, wish: Wish = Wish.VOTER) -> None:

@@ -1,7 +1,8 @@
 """Handing the leadership over, on purpose. Raft thesis 3.10.
 
 PySyncObj sends the request, and only while no entry is in flight; so the engine takes no proposal
-meanwhile, and it is asked again until another node leads.
+meanwhile, and it is asked again until another node leads. Of two who want it at once the second
+waits its turn, and finds it done, or tries for itself.
 
 Not here: who should lead (`agent/office.py`); a leader that must stop at once
 (`Replica.abdicate`).
@@ -33,7 +34,13 @@ class HandOver:
     replica: Callable[[], Replica]  # with all that was taken in in its log; RaftError if stopped
     view: Callable[[], RaftView]
     observers: Observers
-    is_under_way: bool = field(default=False, init=False)  # the engine takes no proposal
+    _num_wanted: int = field(default=0, init=False)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the engine is to take no proposal."""
+        return self._num_wanted > 0
 
     async def to(self, heir: NodeId | None, timeout_s: float) -> None:
         """Hand the leadership to another voter: to the one most caught up if `heir` is None.
@@ -46,32 +53,32 @@ class HandOver:
         others = set(self.view().voters) - {self.node}
         if not others or (heir is not None and heir not in others):
             raise RaftError(f"{heir or 'nobody'} can't take the leadership: name another voter")
-        self.is_under_way = True
+        self._num_wanted += 1
         try:
-            async with asyncio.timeout(timeout_s):
-                while not await self._try(heir):
-                    pass
+            async with asyncio.timeout(timeout_s), self._turn:
+                while not self._is_led_by_another():
+                    await self._try(heir)
         except TimeoutError:
             raise RaftError(
                 f"{heir or 'another voter'} did not take the leadership within {timeout_s:g} s: "
                 "check that it is up and has caught up"
             ) from None
         finally:
-            self.is_under_way = False
+            self._num_wanted -= 1
         if heir is not None and self.view().leader not in (None, heir):
             raise RaftError(
                 f"{self.view().leader} took the leadership instead of {heir}: ask it next"
             )
 
-    async def _try(self, heir: NodeId | None) -> bool:
-        """Ask once, and wait for what comes of it; tell whether another node leads now."""
+    async def _try(self, heir: NodeId | None) -> None:
+        """Ask once, and wait for what comes of it."""
         answers: list[int] = []
         self.replica().transferLeadership(
             None if heir is None else PeerNode(heir.name), lambda _, code: answers.append(code)
         )
         was_sent = answers == [FAIL_REASON.SUCCESS]
         patience_s = self.profile.election_max_s if was_sent else self.profile.append_s
-        return await self.observers.comes_true(self._is_led_by_another, patience_s)
+        await self.observers.comes_true(self._is_led_by_another, patience_s)
 
     def _is_led_by_another(self) -> bool:
         return self.view().leader not in (None, self.node)

@@ -6,6 +6,8 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.daemons import (
     in_touch_with,
     join,
@@ -19,6 +21,7 @@ from tests.cluster.daemons import (
 from tests.shared.local_cluster import free_addresses
 
 
+@pytest.mark.unhurried
 async def test_a_machine_joins_by_a_token_gets_a_vote_and_can_be_removed(
     tmp_path: Path,
 ) -> None:
@@ -39,6 +42,7 @@ async def test_a_machine_joins_by_a_token_gets_a_vote_and_can_be_removed(
             assert [node["name"] for node in document["nodes"]] == ["a"]
 
 
+@pytest.mark.unhurried
 async def test_a_machine_certified_by_hand_needs_no_token(tmp_path: Path) -> None:
     a, b = (f"{host}:{port}" for host, port in free_addresses(2))
     folder = tmp_path / "c"
@@ -56,6 +60,7 @@ async def test_a_machine_certified_by_hand_needs_no_token(tmp_path: Path) -> Non
             assert await told("demote", "b", *first.options) == "b has no vote"
 
 
+@pytest.mark.unhurried
 async def test_three_machines_lead_die_forget_move_and_leave(tmp_path: Path) -> None:
     a, d, e, listen, elsewhere = (f"{host}:{port}" for host, port in free_addresses(5))
     toml = await lay_out_first(tmp_path / "c", a)

@@ -16,7 +16,7 @@ from tests.sim.world import run
 
 AT_ONCE = 5  # seeds in one test
 MODULES = (aimed, faults, machine_faults, operators)
-FAST, ALL = 10, 150
+FAST, ALL = 5, 300
 """So many are run by `script/test fast` and `script/test`; `script/sim` runs more."""
 
 

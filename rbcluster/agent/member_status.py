@@ -34,6 +34,15 @@ def founding_notes(named: Collection[NodeId], voters: Collection[NodeId]) -> Ite
         )
 
 
+def set_back_problem(node: NodeId) -> str:
+    """Say that a node's disk knows less than it did."""
+    return (
+        f"{node} is refused: its disk was set back (a backup or an image was brought back, or its "
+        "power was lost with fsync = false), so it may have forgotten votes: rbcluster reset-node "
+        "there"
+    )
+
+
 def wish_problem(member: Member, waits_for: Mapping[NodeId, str | None]) -> str | None:
     """Say what a member is to become, and what that waits for.
 

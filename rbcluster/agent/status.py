@@ -15,6 +15,7 @@ from rbcluster.agent.heartbeat import Heartbeat
 from rbcluster.agent.member_status import (
     certificate_problem,
     founding_notes,
+    set_back_problem,
     voter_notes,
     wish_problem,
 )
@@ -83,6 +84,7 @@ def status_document(inputs: StatusInputs) -> StatusDocument:
         *_cluster_problems(inputs),
         *(problem for node in nodes for problem in _node_problems(node, inputs)),
         *_view_problems(inputs),
+        *map(set_back_problem, sorted(inputs.view.set_back)),
         *_member_problems(inputs),
         *(problem for service in services for problem in _service_problems(service)),
         *(

@@ -110,12 +110,19 @@ class Electorate(Generic[S, V]):
         return self._foreseen
 
     def greeting(self) -> Hello:
-        """Return what this node says of itself on a new link."""
+        """Return what this node says of itself on a new link.
+
+        :raises StorageError: if the disk fails: it must hold what is said.
+        """
+        journal = self._storage.journal
+        journal.flush()
         return Hello(
             node=self._settings.node,
             cluster=self._settings.cluster,
             incarnation=self._storage.owner.incarnation,
             is_founded=bool(self._replica.configuration()),
+            term=journal.getCurrentTerm(),
+            last_index=journal[-1][1],
         )
 
     @property

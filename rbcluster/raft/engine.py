@@ -286,6 +286,7 @@ class RaftEngine(Generic[S, V]):
             voters=tuple(sorted(replica.configuration())),
             connected=self._mesh.connected,
             has_quorum=replica.is_heard_by_majority() if is_leader else leader is not None,
+            set_back=frozenset() if self._electorate is None else self._electorate.peers.set_back,
             storages={} if self._electorate is None else self._electorate.storages,
         )
 

@@ -11,7 +11,7 @@ index when frames change places.
 
 Overview::
 
-    FrameKind      HELLO | PING | RAFT | AGENT
+    FrameKind      HELLO | PING | RAFT | AGENT | VOTERS | SET_BACK
     Frame          sequence, kind, payload
     Hello          first frame in each direction: who speaks, and of which cluster and storage
     encode_frame, read_frame
@@ -26,9 +26,9 @@ from enum import IntEnum
 
 from rbcluster.core.ids import ClusterId, Incarnation, NodeId
 from rbcluster.raft import codec
-from rbcluster.raft.limits import MAX_AGENT_BYTES
+from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_LOG_INDEX, MAX_TERM
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 _LENGTH = struct.Struct(">I")
 
@@ -45,6 +45,7 @@ class FrameKind(IntEnum):
     RAFT = 2  # dict; a message of `messages.py`
     AGENT = 3  # bytes; a payload of `RaftEngine.broadcast`
     VOTERS = 4  # `roll.Hint`; whom the sender's log gives a vote
+    SET_BACK = 5  # None; the receiver's disk knows less than it told the sender before
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Frame:
     payload: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
     """What each side says first."""
 
@@ -64,6 +65,8 @@ class Hello:
     cluster: ClusterId
     incarnation: Incarnation  # of its storage
     is_founded: bool  # it knows of voters; otherwise it was never in a cluster
+    term: int  # as its disk has it; 0 .. MAX_TERM
+    last_index: int  # of its log; 1 .. MAX_LOG_INDEX
 
     def to_wire(self) -> tuple[object, ...]:
         """Return the payload of a HELLO frame."""
@@ -73,6 +76,8 @@ class Hello:
             self.cluster.raw,
             self.incarnation.raw,
             self.is_founded,
+            self.term,
+            self.last_index,
         )
 
     @classmethod
@@ -92,14 +97,31 @@ class Hello:
                 f"{PROTOCOL_VERSION}: install the same rbcluster on both"
             )
         match rest:
-            case [bytes(cluster), bytes(incarnation), bool(is_founded)]:
+            case [
+                bytes(cluster),
+                bytes(incarnation),
+                bool(is_founded),
+                int(term),
+                int(last_index),
+            ] if _is_within(term, 0, MAX_TERM) and _is_within(last_index, 1, MAX_LOG_INDEX):
                 pass
             case _:
                 raise FrameError("its greeting is malformed")
         try:
-            return cls(NodeId(name), ClusterId(cluster), Incarnation(incarnation), is_founded)
+            return cls(
+                node=NodeId(name),
+                cluster=ClusterId(cluster),
+                incarnation=Incarnation(incarnation),
+                is_founded=is_founded,
+                term=term,
+                last_index=last_index,
+            )
         except ValueError as error:
             raise FrameError(f"its greeting is malformed: {error}") from error
+
+
+def _is_within(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
 
 
 def encode_frame(frame: Frame) -> bytes:

@@ -17,10 +17,12 @@ from rbcluster.core.ids import Incarnation, NodeId
 from rbcluster.core.state import Member
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.frames import FrameKind, Hello
-from rbcluster.raft.messages import BETWEEN_VOTERS, FROM_LEARNER
+from rbcluster.raft.messages import BETWEEN_VOTERS, FROM_LEARNER, Message
 from rbcluster.raft.pysyncobj_patch import Replica
 from rbcluster.raft.roll import NOTHING, Hint, Roll, Standing
+from rbcluster.raft.set_back import Progress, Witness
 from rbcluster.raft.settings import Address
+from rbcluster.raft.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,8 @@ class LinkedPeers:
         self._roll = roll
         self._hellos: dict[NodeId, Hello] = {}
         self._standings: dict[NodeId, Standing] = {}
+        self._witness = Witness()
+        self._throttle = Throttle()
         self._told: Hint | None = None
         self._point_out_peers()
 
@@ -74,8 +78,17 @@ class LinkedPeers:
 
     @property
     def storages(self) -> Mapping[NodeId, Incarnation]:
-        """The storage of each linked peer."""
-        return {peer: hello.incarnation for peer, hello in self._hellos.items()}
+        """The storage of each linked peer, unless it was set back: that is as good as none."""
+        return {
+            peer: hello.incarnation
+            for peer, hello in self._hellos.items()
+            if not self._witness.is_set_back(peer)
+        }
+
+    @property
+    def set_back(self) -> frozenset[NodeId]:
+        """The linked peers whose disk knows less than they had told this node."""
+        return frozenset(filter(self._witness.is_set_back, self._hellos))
 
     @property
     def hellos(self) -> Mapping[NodeId, Hello]:
@@ -100,7 +113,41 @@ class LinkedPeers:
         """A peer can be reached."""
         self._hellos[peer] = hello
         self._links.send(peer, FrameKind.VOTERS, self._roll.tell().to_wire())
-        self._enter(peer, self._roll.standing(peer, hello.incarnation))
+        self._witness.greet(peer, hello)
+        if self._witness.is_set_back(peer):
+            self._links.send(peer, FrameKind.SET_BACK, None)
+            self._replica.forget_acknowledged(PeerNode(peer.name))
+        self._enter(peer, self._standing(peer, hello))
+
+    def _standing(self, peer: NodeId, hello: Hello) -> Standing:
+        if self._witness.is_set_back(peer):
+            return Standing.STRANGER
+        return self._roll.standing(peer, hello.incarnation)
+
+    def heed(self, peer: NodeId, message: Message) -> None:
+        """Take note of what a message shows of its sender's disk."""
+        self._witness.heed(peer, self._shown_by(message))
+
+    def _shown_by(self, message: Message) -> Progress:
+        term: object = 0
+        match message["type"]:
+            case "request_vote" | "response_vote" | "append_entries":
+                term = message["term"]
+            case "next_node_idx" if message["success"]:
+                last: int = message["next_node_idx"] - 1  # type: ignore[operator]
+                if self._replica.has_led_to(last):  # else it may be of an older term
+                    return self._replica.raftCurrentTerm, last
+        assert isinstance(term, int)  # `check_message` saw to it
+        return term, 0
+
+    def take_reproach(self, peer: NodeId) -> None:
+        """Take a peer's word that this node's disk was set back: only its operator can act."""
+        if self._throttle.permits(peer.name):
+            logger.error(
+                "node=%s refuses this node, whose disk knows less than it did: a backup or an "
+                "image was brought back, or power was lost; rbcluster reset-node here",
+                peer,
+            )
 
     def link_down(self, peer: NodeId) -> None:
         """A peer can be reached no longer."""
@@ -112,6 +159,13 @@ class LinkedPeers:
         if standing in {Standing.VOTER, Standing.LEARNER}:
             is_learner = standing is Standing.LEARNER
             self._replica.link_up(PeerNode(peer.name), is_learner=is_learner)
+        elif self._witness.is_set_back(peer):
+            if self._throttle.permits(f"set back {peer}"):
+                logger.error(
+                    "node=%s is refused: its disk knows less than it did; rbcluster reset-node "
+                    "there",
+                    peer,
+                )
         elif standing is Standing.STRANGER:
             logger.warning(
                 "node=%s is back with another storage: it has no vote until it has caught up", peer
@@ -177,7 +231,8 @@ class LinkedPeers:
             for peer in sorted(self._hellos):
                 self._links.send(peer, FrameKind.VOTERS, hint.to_wire())
         for peer, hello in sorted(self._hellos.items()):
-            self._re_enter(peer, roll.standing(peer, hello.incarnation))
+            self._re_enter(peer, self._standing(peer, hello))
+        self._witness.keep_only(roll.addresses)
         self._point_out_peers()
 
     def _re_enter(self, peer: NodeId, standing: Standing) -> None:

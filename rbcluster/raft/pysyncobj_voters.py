@@ -87,6 +87,17 @@ class VotersInPlace(SyncObj):
         """Tell whether a peer has acknowledged, to this leader, all that is committed."""
         return bool(self._SyncObj__raftMatchIndex.get(node, 0) >= self.raftCommitIndex)
 
+    def has_led_to(self, index: int) -> bool:
+        """Tell whether this node leads, and made this entry, or one before it, since it does."""
+        return self._isLeader() and bool(
+            self._SyncObj__noopIDx <= index <= self._parts.journal[-1][1]
+        )
+
+    def forget_acknowledged(self, node: PeerNode) -> None:
+        """Count nothing as held by a peer any more."""
+        if node in self._SyncObj__raftMatchIndex:
+            self._SyncObj__raftMatchIndex[node] = 0
+
     def reason_against_reconfiguring(self) -> str | None:
         """Say why this node may not append a configuration entry now; None if it may.
 

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from pysyncobj.config import FAIL_REASON
 
 from rbcluster.core.ids import NodeId
+from rbcluster.errors import StorageError
 from rbcluster.raft.codec import PeerNode
 from rbcluster.raft.electorate import Electorate
 from rbcluster.raft.frames import FrameKind, Hello
@@ -69,7 +70,11 @@ class Receiver(Generic[S, V]):
         running = self._host.running()
         if running is None:  # the disk has failed, and the links are about to be closed
             raise ConnectionAbortedError("this node's engine is stopped")
-        return running.electorate.greeting()
+        try:
+            return running.electorate.greeting()
+        except StorageError as error:
+            self._host.fail(error)
+            raise ConnectionAbortedError("this node's disk fails") from error
 
     def link_up(self, peer: NodeId, hello: Hello) -> None:
         """A peer can be reached."""
@@ -111,6 +116,8 @@ class Receiver(Generic[S, V]):
             self._take_agent_message(peer, payload)
         elif kind is FrameKind.VOTERS:
             running.electorate.peers.take_hint(peer, payload)
+        elif kind is FrameKind.SET_BACK:
+            running.electorate.peers.take_reproach(peer)
         else:
             self._take_message(running, peer, check_message(payload, BETWEEN_VOTERS))
 
@@ -123,6 +130,7 @@ class Receiver(Generic[S, V]):
     def _take_message(self, running: Running[S, V], peer: NodeId, message: Message) -> None:
         if not running.electorate.peers.may_send(peer, message["type"]):
             return
+        running.electorate.peers.heed(peer, message)
         if message["type"] == "apply_command" and self._refuse_forwarded(running, peer, message):
             return
         pulse = running.replica.pulse() if message["type"] in HEARTBEATS else None

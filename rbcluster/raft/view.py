@@ -34,4 +34,5 @@ class RaftView:
     voters: tuple[NodeId, ...]  # sorted, by the last configuration in this node's log
     connected: frozenset[NodeId]  # peers with an authenticated link, learners too
     has_quorum: bool  # a leader: heard by a majority; others: hear a leader
+    set_back: frozenset[NodeId] = frozenset()  # connected, and refused: see `set_back.py`
     storages: Mapping[NodeId, Incarnation] = field(default_factory=dict)  # own, and connected ones

@@ -36,8 +36,14 @@ HASTY_LINK = replace(PATIENT, ping_s=0.1, link_timeout_s=0.5)
 
 
 def hello(node: NodeId) -> Hello:
-    cluster, incarnation = CLUSTER, Incarnation(bytes(16))
-    return Hello(node, cluster, incarnation, is_founded=True)
+    return Hello(
+        node=node,
+        cluster=CLUSTER,
+        incarnation=Incarnation(bytes(16)),
+        is_founded=True,
+        term=0,
+        last_index=1,
+    )
 
 
 APPEND = {

@@ -86,6 +86,37 @@ async def test_a_voter_whose_disk_is_lost_comes_back_as_a_learner_first(tmp_path
         unsubscribe()
 
 
+async def test_a_voter_with_a_disk_from_a_backup_is_refused_until_it_is_reset(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with founded(tmp_path, "abc", founders="abc") as cluster:
+        await cluster.until_voters("abc")
+        place, backup = cluster.settings[C].data_dir, tmp_path / "backup"
+        await cluster.stop(C)
+        shutil.copytree(place, backup)
+        await cluster.start(C)
+        await eventually(lambda: len(cluster.engines[C].view.connected) == 2, "c has its links")
+        await cluster.propose(SetAddress(node=B, address="b.example.org:1"))
+        await cluster.engines[A].transfer(B, LIMIT_S)
+        await eventually(lambda: cluster.leader is cluster.engines[B], "b leads")
+        await cluster.until_voters("abc")
+        await cluster.stop(C)
+        shutil.rmtree(place)
+        shutil.copytree(backup, place)
+        await cluster.start(C)
+        first = cluster.engines[B]
+        await eventually(lambda: C in first.view.set_back, "c is refused")
+        await eventually(lambda: "refuses this node" in caplog.text, "c is told")
+        assert "node=c is refused: its disk knows less than it did" in caplog.text
+        await cluster.propose(SetAddress(node=B, address="b.example.org:2"))
+        assert not cluster.engines[C].state.members  # it has yet to hear what is committed
+        was = cluster.storage(C)
+        await cluster.wipe(C)
+        await cluster.until_voters("abc")
+        assert cluster.storage(C) != was
+        assert not first.view.set_back
+
+
 async def test_the_founder_whose_disk_is_lost_founds_no_second_cluster(tmp_path: Path) -> None:
     async with founded(tmp_path, "abc", founders="abc") as cluster:
         await cluster.until_voters("abc")

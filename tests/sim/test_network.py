@@ -30,7 +30,14 @@ class Listener:
 
     def __init__(self, node: NodeId) -> None:
         self.heard: list[object] = []
-        self.hello = Hello(node, CLUSTER, Incarnation(bytes(16)), is_founded=True)
+        self.hello = Hello(
+            node=node,
+            cluster=CLUSTER,
+            incarnation=Incarnation(bytes(16)),
+            is_founded=True,
+            term=0,
+            last_index=1,
+        )
         self.on_up: Callable[[], object] = lambda: None
 
     def greeting(self) -> Hello:

@@ -310,6 +310,13 @@ def test_what_is_wrong_with_a_node_comes_before_what_this_one_can_not_tell() -> 
     ]
 
 
+def test_a_node_that_is_refused_for_its_older_disk_is_named_with_the_remedy() -> None:
+    refusing = replace(HEALTHY, view=replace(HEALTHY.view, set_back=frozenset({BOB})))
+    (found,) = problems(refusing)
+    assert found.startswith("bob is refused: its disk was set back (")
+    assert found.endswith("so it may have forgotten votes: rbcluster reset-node there")
+
+
 def test_silent_node_is_not_blamed_for_what_it_said_before() -> None:
     gone = hearing(HEALTHY, BOB, heard(faults=("set the clock",), ago_s=60))
     assert problems(gone) == ["bob does not answer: start it, or see its log"]

@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from rbcluster.core.ids import ClusterId, Incarnation, NodeId
 from rbcluster.raft import codec
 from rbcluster.raft.frames import Frame, FrameError, FrameKind, Hello, encode_frame, read_frame
-from rbcluster.raft.limits import MAX_AGENT_BYTES
+from rbcluster.raft.limits import MAX_AGENT_BYTES, MAX_LOG_INDEX, MAX_TERM
 
-HELLO = Hello(NodeId("a"), ClusterId(b"c" * 16), Incarnation(b"i" * 16), is_founded=True)
+HELLO = Hello(
+    node=NodeId("a"),
+    cluster=ClusterId(b"c" * 16),
+    incarnation=Incarnation(b"i" * 16),
+    is_founded=True,
+    term=MAX_TERM,
+    last_index=MAX_LOG_INDEX,
+)
 
 
 async def read(data: bytes, limit: int = 100_000) -> Frame:
@@ -69,7 +76,7 @@ async def test_a_body_that_is_no_msgpack_is_refused() -> None:
 
 
 def test_a_greeting_of_another_protocol_version_names_both() -> None:
-    with pytest.raises(FrameError, match="speaks version 9 of the link protocol, this node 2"):
+    with pytest.raises(FrameError, match="speaks version 9 of the link protocol, this node 3"):
         Hello.from_wire((9, "a", False))
     assert Hello.from_wire(HELLO.to_wire()) == HELLO
 
@@ -78,11 +85,16 @@ def test_a_greeting_of_another_protocol_version_names_both() -> None:
     "payload",
     [
         None,
-        (2, "a"),
-        (2, "Not A Name", bytes(16), bytes(16), True),
-        (2, "a", bytes(15), bytes(16), True),
-        (2, "a", bytes(16), bytes(17), True),
-        (2, "a", bytes(16), bytes(16), 1),
+        (3, "a"),
+        (3, "Not A Name", bytes(16), bytes(16), True, 0, 1),
+        (3, "a", bytes(15), bytes(16), True, 0, 1),
+        (3, "a", bytes(16), bytes(17), True, 0, 1),
+        (3, "a", bytes(16), bytes(16), 1, 0, 1),
+        (3, "a", bytes(16), bytes(16), True, -1, 1),
+        (3, "a", bytes(16), bytes(16), True, MAX_TERM + 1, 1),
+        (3, "a", bytes(16), bytes(16), True, 0, 0),
+        (3, "a", bytes(16), bytes(16), True, 0, MAX_LOG_INDEX + 1),
+        (3, "a", bytes(16), bytes(16), True, True, 1),
     ],
 )
 def test_a_malformed_greeting_is_refused(payload: object) -> None:

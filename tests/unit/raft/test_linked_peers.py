@@ -26,6 +26,7 @@ class Links:
 
     def __init__(self) -> None:
         self.sent: list[tuple[NodeId, object]] = []
+        self.reproached: list[NodeId] = []
         self.welcome: frozenset[NodeId] = frozenset()
 
     def set_peers(self, dialled: Mapping[NodeId, Address], welcome: frozenset[NodeId]) -> None:
@@ -33,8 +34,11 @@ class Links:
         self.welcome = welcome
 
     def send(self, peer: NodeId, kind: FrameKind, payload: object) -> bool:
-        assert kind is FrameKind.VOTERS
-        self.sent.append((peer, payload))
+        if kind is FrameKind.SET_BACK:
+            self.reproached.append(peer)
+        else:
+            assert kind is FrameKind.VOTERS
+            self.sent.append((peer, payload))
         return True
 
 
@@ -58,8 +62,15 @@ class Desk:
         )
         self.peers = LinkedPeers(self.replica, self.links, roll, named=frozenset({A, B, C}))
 
-    def link(self, peer: NodeId, incarnation: Incarnation = OLD) -> None:
-        hello = Hello(peer, ClusterId(bytes(16)), incarnation, is_founded=True)
+    def link(self, peer: NodeId, incarnation: Incarnation = OLD, *, term: int = 0) -> None:
+        hello = Hello(
+            node=peer,
+            cluster=ClusterId(bytes(16)),
+            incarnation=incarnation,
+            is_founded=True,
+            term=term,
+            last_index=1,
+        )
         self.peers.link_up(peer, hello)
 
     def configure(self, names: str) -> None:
@@ -143,6 +154,47 @@ def test_a_voters_word_lets_a_newer_voter_lead_and_a_learners_does_not(desk: Des
     assert desk.peers.may_send(L, "append_entries")
     assert desk.links.welcome == {B, C, L, X}
     assert {voter.id for voter in desk.replica.otherNodes} == {"b", "c"}  # counts for nothing
+
+
+async def test_a_peer_whose_disk_was_set_back_is_refused_until_it_has_another(desk: Desk) -> None:
+    desk.link(B, term=3)
+    desk.peers.heed(B, {"type": "append_entries", "term": 5})
+    desk.peers.link_down(B)
+    for term in (4, 6):  # a term it learns from others brings nothing back
+        desk.link(B, term=term)
+        assert desk.connected() == set()
+        assert not desk.peers.may_send(B, "response_vote")
+        assert desk.peers.set_back == {B}
+        assert B not in desk.peers.storages
+        desk.configure("abcl")  # whatever the log says of the voters
+        assert desk.connected() == set()
+        desk.peers.link_down(B)
+    assert desk.links.reproached == [B, B]
+    desk.link(B, NEW)
+    desk.configure("ac")
+    assert desk.readers() == {"b"}
+    assert desk.peers.set_back == set()
+
+
+@pytest.mark.parametrize("kind", ["request_vote", "response_vote", "append_entries"])
+async def test_a_message_shows_its_senders_term(desk: Desk, kind: str) -> None:
+    desk.link(B, term=3)
+    desk.peers.heed(B, {"type": kind, "term": 5})
+    desk.peers.link_down(B)
+    desk.link(B, term=5)
+    assert desk.peers.set_back == set()
+    desk.peers.link_down(B)
+    desk.link(B, term=4)
+    assert desk.peers.set_back == {B}
+
+
+async def test_what_follows_an_older_word_of_a_peer_shows_nothing(desk: Desk) -> None:
+    desk.link(B, term=3)
+    desk.peers.heed(B, {"type": "next_node_idx", "next_node_idx": 9, "success": True})
+    desk.peers.heed(B, {"type": "request_pre_vote", "term": 9})  # a term that it only asks about
+    desk.peers.link_down(B)
+    desk.link(B, term=3)
+    assert desk.peers.set_back == set()
 
 
 def test_a_node_that_starts_clean_is_no_learners_to_capture(tmp_path: Path) -> None:

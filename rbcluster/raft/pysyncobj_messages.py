@@ -73,10 +73,12 @@ class ConfinedMessages(VotersInPlace):
         return True
 
     def _is_counted(self, node: PeerNode, message: Message) -> bool:
+        if message["term"] != self.raftCurrentTerm:  # of no election under way
+            return True
         term, voters = self._counted_votes
-        if term != message["term"]:
+        if term != self.raftCurrentTerm:
             voters = set()
-            self._counted_votes = (message["term"], voters)  # type: ignore[assignment]
+            self._counted_votes = (self.raftCurrentTerm, voters)
         if node in voters:
             return True
         voters.add(node)

@@ -46,6 +46,17 @@ def test_a_voter_is_counted_once_in_a_term(bench: Bench) -> None:
     assert bench.replica.is_leader()
 
 
+@pytest.mark.parametrize("other_term", [0, 2])
+def test_late_votes_of_another_term_make_no_vote_count_anew(bench: Bench, other_term: int) -> None:
+    """A new connection may begin with what came last over the old one, in its order."""
+    bench.stand()
+    for term in (1, other_term, 1):
+        bench.replica.receive(B, {"type": "response_vote", "term": term})
+    assert not bench.replica.is_leader()
+    bench.replica.receive(C, {"type": "response_vote", "term": 1})
+    assert bench.replica.is_leader()
+
+
 def test_nobody_can_acknowledge_entries_that_do_not_exist(bench: Bench) -> None:
     bench.stand()
     for peer in (B, C):

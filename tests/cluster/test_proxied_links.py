@@ -88,6 +88,7 @@ async def test_nodes_that_know_only_names_of_the_proxy_elect_and_commit(tmp_path
         await cluster.agree(b"one")
 
 
+@pytest.mark.unhurried  # it waits until the complaint is due
 async def test_a_proxy_that_can_not_be_reached_is_said_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_seed_gives_the_same_run_again() -> None:
 
 
 @pytest.mark.no_cover
+@pytest.mark.unhurried
 def test_a_seed_gives_the_same_run_in_another_process() -> None:
     """Neither the order of sets nor what ran before may matter."""
     printed = []

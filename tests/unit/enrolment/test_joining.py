@@ -261,7 +261,7 @@ async def test_who_cant_write_down_what_it_got_is_told_how_to_begin_anew(scene: 
         scene.settle(membership)
 
 
-@pytest.mark.parametrize("said", [b"GET / HTTP/1.0\r\n\r\n", b"{}\n", b""])
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.0\r\n\r\n", b'{"node": "d"}\n', b""])
 async def test_a_stranger_is_let_go_and_the_token_stays_good(scene: Scene, said: bytes) -> None:
     token = await scene.invite()
     reader, writer = await asyncio.open_connection(scene.listen.host, scene.listen.port)

@@ -19,6 +19,7 @@ from rbcluster.hs.consensus_view import Fingerprint
 from rbcluster.hs.keys import IdentityKeypair
 from rbcluster.hs.time_period import TimePeriod
 from rbcluster.tor.fetch_watcher import CONFIRM_AFTER_S, REFRESH_AFTER_S
+from rbcluster.tor.intro_fetch import FETCH_TIMEOUT_S
 from rbcluster.tor.settings import Identity, ServiceSettings, TorSettings
 from tests.shared.watched import Watched, running_controller
 from tests.unit.tor.fake_control_port import (
@@ -73,6 +74,11 @@ class Fetched:
             none = f"650 HS_DESC FAILED {OWN.label} UNKNOWN ${relay(number)} REASON=NOT_FOUND\r\n"
             answer = none.encode() if document is None else _content(document, number)
             self.port.answers[ask] = b"250 OK\r\n" + answer
+
+    def silence(self) -> None:
+        """Have no HSDir answer."""
+        for number in (1, 2):
+            self.port.answers[f"HSFETCH {OWN.label} SERVER={relay(number)}"] = b"250 OK\r\n"
 
     def upload(self, *hsdirs: int, period: TimePeriod = NOW) -> None:
         """Tell that tor has uploaded its descriptor of a period to these HSDirs."""
@@ -138,6 +144,32 @@ async def test_where_no_hsdir_has_it_the_snapshot_has_to_do_until_one_has(
     fetched.hold(None)
     await fetched.shows(1, 2, 3)
     fetched.hold(_document(4, 5, 6), 2)
+    await fetched.shows(4, 5, 6)
+
+
+async def test_node_that_starts_shows_no_older_points_while_an_hsdir_is_being_asked(
+    fetched: Fetched,
+) -> None:
+    fetched.silence()
+    await fetched.port.asked("HSFETCH")
+    await asyncio.sleep(5)  # the snapshot and the circuits have long been read
+    assert fetched.watched.relays is None
+    for number in (1, 2):
+        fetched.port.send(_content(_document(4, 5, 6), number))
+    await fetched.shows(4, 5, 6, limit_s=_AT_ONCE_S)
+
+
+async def test_silent_hsdirs_are_waited_for_twice(fetched: Fetched) -> None:
+    fetched.silence()
+    await fetched.port.asked("HSFETCH")
+    await fetched.shows(1, 2, 3, limit_s=2 * FETCH_TIMEOUT_S + 2)
+
+
+async def test_fetch_that_a_lost_connection_broke_off_is_begun_anew(fetched: Fetched) -> None:
+    fetched.silence()
+    await fetched.port.asked("HSFETCH")
+    fetched.hold(_document(4, 5, 6))
+    await fetched.port.hang_up()
     await fetched.shows(4, 5, 6)
 
 
